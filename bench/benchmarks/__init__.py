@@ -1,0 +1,1 @@
+"""Benchmarks for asv: costs only, lower is better."""

@@ -1,0 +1,1 @@
+"""Data sets: a checksum registry and one module a family."""

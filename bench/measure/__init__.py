@@ -1,0 +1,1 @@
+"""Instruments: clock, memory, function evaluations, environment."""

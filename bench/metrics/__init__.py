@@ -1,0 +1,1 @@
+"""Metrics and the catalogue of their names, units and directions."""

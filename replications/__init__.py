@@ -1,0 +1,1 @@
+"""Replications: one package a paper or tutorial."""

@@ -1,0 +1,1 @@
+"""The mathematics the papers share."""
