@@ -11,7 +11,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 LINES = ("-", "--", "-.", ":")
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -39,7 +39,7 @@ def context() -> AbstractContextManager[None]:
     """Return the context in which figures are drawn and saved; it restores the caller's settings."""
     import matplotlib
 
-    return matplotlib.rc_context(RC)  # type: ignore[no-any-return]
+    return matplotlib.rc_context(RC)
 
 
 def new_figure(rows: int = 1, cols: int = 1, width: float = 3.4, height: float = 2.6, **subplots: Any) -> Any:
