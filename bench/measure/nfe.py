@@ -1,0 +1,54 @@
+"""NFE: evaluations of a field, counted in a wrapper, forward and backward apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = Tensor | tuple[Tensor, ...]
+"""What a field maps to its time derivative: one tensor, or a tuple of them."""
+
+
+class CountedField(nn.Module):
+    """A field `(t, state) -> dstate/dt` that counts its evaluations.
+
+    An evaluation is `backward` where autograd is running a backward pass when it happens: the adjoint's solve
+    and the re-run of a checkpointed step, but not the differentiation of stored forward evaluations. It is
+    `forward` otherwise. The wrapper's parameters are the field's, under the prefix `field.`; the field itself is
+    unchanged. To compile, compile the field inside and not the wrapper.
+
+    Args:
+        field: module or plain function; it stays reachable as `.field`.
+    """
+
+    field: Callable[[Any, State], State]
+
+    def __init__(self, field: Callable[[Any, State], State]) -> None:
+        super().__init__()
+        self.field = field
+        self._counts = [
+            0,
+            0,
+        ]  # forward, backward; a list, for to set a module's attribute is slow
+
+    def forward(self, t: Any, state: State) -> State:
+        """Evaluate the field and count it."""
+        self._counts[torch._C._current_graph_task_id() != -1] += 1
+        return self.field(t, state)
+
+    @property
+    def forward_evaluations(self) -> int:
+        """Evaluations outside any backward pass since the last reset."""
+        return self._counts[0]
+
+    @property
+    def backward_evaluations(self) -> int:
+        """Evaluations inside a backward pass since the last reset."""
+        return self._counts[1]
+
+    def reset(self) -> None:
+        """Set both counts to zero."""
+        self._counts[:] = 0, 0

@@ -1,0 +1,111 @@
+"""Every metric that a record may hold: name, unit, direction, meaning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import UserError
+from bench.experiment import suggest
+
+Direction = Literal["lower", "higher", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity with one meaning everywhere.
+
+    Args:
+        name: snake_case.
+        unit: of every value under this name; empty for a pure number.
+        direction: which way is better; `none` where neither is.
+        description: one sentence.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+    description: str
+
+
+_METRICS = (
+    # Learning
+    Metric("test_error", "%", "lower", "Share of the test set classified wrongly, 100 - test_accuracy."),
+    Metric("test_accuracy", "%", "higher", "Share of the test set classified correctly."),
+    Metric("train_loss", "nats", "lower", "Loss at the end of training, as the protocol averages it."),
+    Metric("parameters", "count", "lower", "Number of trainable scalars."),
+    Metric("parameter_error", "", "lower", "Relative error of learned parameters, |p - p*| / |p*|."),
+    Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),
+    # Likelihood
+    Metric("nll", "nats", "lower", "Mean negative log-likelihood of a test point, -mean log p(x)."),
+    Metric("bits_per_dim", "bits/dim", "lower", "Negative log-likelihood in bits, nll / (D log 2)."),
+    Metric("kl", "nats", "lower", "Kullback-Leibler divergence, E_p[log p - log q]."),
+    Metric("inversion_error", "", "lower", "Distance after there and back, |x - T^-1(T(x))|."),
+    # Function evaluations
+    Metric("nfe", "evaluations", "lower", "Evaluations of the field in one solve."),
+    Metric("nfe_forward", "evaluations", "lower", "Evaluations in a training iteration's forward pass."),
+    Metric("nfe_backward", "evaluations", "lower", "Evaluations in a training iteration's backward pass."),
+    Metric("nfe_test", "evaluations", "lower", "Evaluations in a forward pass on test data."),
+    Metric("nfe_ratio", "", "none", "Quotient nfe_backward / nfe_forward, or as the qualifier says."),
+    # Time
+    Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
+    Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
+    Metric("forward_backward_time", "s", "lower", "Wall time of a forward and backward pass on one batch."),
+    Metric("sampling_time", "s", "lower", "Wall time to draw the protocol's number of samples."),
+    Metric("loglik_time", "s", "lower", "Wall time of the log-likelihoods of the protocol's points."),
+    Metric("solve_time", "s", "lower", "Wall time of one solve."),
+    Metric("time_slope", "s/step", "lower", "Slope of the time against the number of solver steps."),
+    Metric("overhead", "%", "lower", "Added cost relative to the reference, 100 (cost / reference - 1)."),
+    # Memory
+    Metric("peak_memory", "bytes", "lower", "Peak of live tensor bytes above the level before."),
+    Metric("resident_memory", "bytes", "lower", "Largest resident set of the run's process."),
+    Metric(
+        "memory_slope", "bytes/step", "lower", "Slope of the peak memory against the number of solver steps."
+    ),
+    # Numerical error
+    Metric("max_error", "", "lower", "Largest error over the output times, max_k |y_k - y(t_k)|."),
+    Metric("mean_error", "", "lower", "Mean error over the output times, mean_k |y_k - y(t_k)|."),
+    Metric("final_error", "", "lower", "Error at the final time, |y_N - y(t_N)|."),
+    Metric("gradient_error", "", "lower", "Relative error of a gradient, |g - g*| / |g*|."),
+    Metric("volume_error", "", "lower", "Relative error of a transported volume, |V / V* - 1|."),
+    Metric("density_error", "", "lower", "Error of a transported log-density, |log p - log p*|."),
+    Metric("order_observed", "", "higher", "Global order p, from error at the final time ~ h^p."),
+    Metric("order_local", "", "higher", "Local order p + 1, from error of a single step ~ h^(p+1)."),
+    Metric(
+        "contraction_factor", "", "lower", "Quotient of Picard differences, |y_k+1 - y_k| / |y_k - y_k-1|."
+    ),
+    Metric("stiffness", "", "none", "max |Re lambda| / min |Re lambda| over the Jacobian's eigenvalues."),
+    # Comparisons
+    Metric("scaling_exponent", "", "none", "Exponent p of cost ~ size^p."),
+    Metric("ratio", "", "none", "Quotient of two measured quantities, named by the qualifier."),
+    Metric("trend_slope", "", "none", "Slope of a fitted line, axes named by the qualifier."),
+)
+
+CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
+"""Every metric by name."""
+
+_KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[(.+)\])?")
+
+
+def metric(name: str) -> Metric:
+    """Return a metric of the catalogue.
+
+    Raises:
+        UserError: no metric has this name.
+    """
+    if name not in CATALOGUE:
+        raise UserError(f"unknown metric {name!r}; {suggest(name, CATALOGUE)}")
+    return CATALOGUE[name]
+
+
+def split_key(key: str) -> tuple[str, str | None]:
+    """Split a record's metric key, `name` or `name[qualifier]`, into name and qualifier.
+
+    Raises:
+        UserError: the key has another form.
+    """
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise UserError(f"malformed metric key {key!r}; write name or name[qualifier]")
+    return match[1], match[2]
