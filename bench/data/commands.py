@@ -1,0 +1,81 @@
+"""The verbs `cnf-bench data list|fetch|check`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from bench.data import registry
+from bench.data.registry import DataSet
+
+app = typer.Typer(help="List, download and check the data sets.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array of objects.")] = False,
+) -> None:
+    """List the data sets and where they are; content is not verified (see `check`)."""
+    rows = [_row(registry.get(name)) for name in registry.names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = _table("name", "title", "state", "size")
+    for row in rows:
+        where = f"{row['state']} in {', '.join(row['folders'])}" if row["folders"] else row["state"]
+        table.add_row(row["name"], row["title"], where, decimal(row["bytes"]) if row["bytes"] else "-")
+    Console().print(table)
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets to download.")],
+) -> None:
+    """Download data sets into the cache, unless they are there or in the folder CNF_BENCH_DATA."""
+    for data_set in [registry.get(name) for name in names]:
+        places = data_set.fetch()
+        for place in places.values():
+            typer.echo(f"{data_set.name}: {place}")
+        if data_set.bundled:
+            typer.echo(f"{data_set.name}: bundled with a dependency, nothing to download")
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
+) -> None:
+    """Verify the checksum of every file; exit with 2 if one is wrong."""
+    sets = [registry.get(name) for name in names or registry.names()]
+    found = [line for data_set in sets for line in data_set.check() or [(data_set.name, "bundled")]]
+    table = _table("file", "status")
+    for path, status in found:
+        table.add_row(path, status)
+    Console().print(table)
+    if any(status == "wrong checksum" for _, status in found):
+        raise typer.Exit(2)
+
+
+def _table(*headings: str) -> Table:
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")  # never shorten a path
+    return table
+
+
+def _row(data_set: DataSet) -> dict[str, Any]:
+    """State: `bundled`, `found`, `incomplete` (some files only) or `absent`; size in bytes, 0 if unknown."""
+    places = [place for file in data_set.files if (place := file.find())]
+    states = {0: "absent", len(data_set.files): "bundled" if data_set.bundled else "found"}
+    return {
+        "name": data_set.name,
+        "title": data_set.title,
+        "terms": data_set.terms,
+        "state": states.get(len(places), "incomplete"),
+        "folders": sorted({str(place.parent) for place in places}),
+        "bytes": sum(file.bytes or 0 for file in data_set.files),
+    }
