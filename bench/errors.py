@@ -17,7 +17,9 @@ class RunFailure(Exception):
         nfe: function evaluations spent until then, where known.
     """
 
-    def __init__(self, status: str, message: str, last_t: float | None = None, nfe: int | None = None) -> None:
+    def __init__(
+        self, status: str, message: str, last_t: float | None = None, nfe: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.last_t = last_t

@@ -1,0 +1,81 @@
+"""Pattern x variants x seeds -> the runs, and which of them are still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import record as records
+from bench.data import registry as data
+from bench.errors import UserError
+from bench.experiment import TIERS, Experiment, select
+from bench.record import Identity, identify, record_path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do: its experiment and its identity."""
+
+    experiment: Experiment
+    identity: Identity
+
+    @property
+    def data_sets(self) -> list[str]:
+        """Names of the registered data sets the run reads."""
+        named = (self.identity.config[f] for f in self.experiment.data_fields)
+        return sorted({name for name in named if name in data.names()})
+
+
+def plan(
+    patterns: Iterable[str],
+    tier: str,
+    seeds: Sequence[int],
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Job]:
+    """Return every run that patterns, tier and seeds name, seed by seed, so that an early stop leaves whole tables.
+
+    Experiments that are not offered at the tier are left out.
+
+    Raises:
+        UserError: unknown tier, a pattern without match, or nothing offered at the tier.
+    """
+    if tier not in TIERS:
+        raise UserError(f"unknown tier {tier!r}; known are {', '.join(TIERS)}")
+    pairs = [(e, v) for e, v in select(patterns) if tier in e.tiers]
+    if not pairs:
+        raise UserError(f"nothing that matches is offered at tier {tier}; see `cnf-bench list`")
+    changes = overrides or {}
+    return [Job(e, identify(e, v, tier, seed, changes.get(e.name))) for seed in seeds for e, v in pairs]
+
+
+def missing(jobs: Iterable[Job], folder: Path) -> list[Job]:
+    """Return the jobs whose folder holds no settled record.
+
+    Raises:
+        UserError: a record of one of the jobs is malformed.
+    """
+    return [job for job in jobs if not _settled(record_path(folder, job.identity))]
+
+
+def _settled(path: Path) -> bool:
+    return path.is_file() and records.read(path).status in records.SETTLED
+
+
+def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:
+    """Make sure of every data set the jobs read, checksums included; return those that are absent, with the reason.
+
+    Raises:
+        UserError: a file has a wrong checksum, or a download failed.
+    """
+    absent = {}
+    for name in sorted({name for job in jobs for name in job.data_sets}):
+        data_set = data.get(name)
+        if data_set.locate() is not None:
+            continue
+        if download:
+            data_set.fetch()
+        else:
+            absent[name] = f"data set {name} is not at hand; `cnf-bench data fetch {name}` downloads it"
+    return absent

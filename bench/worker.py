@@ -1,0 +1,229 @@
+"""The child process of one run: seed, measure, run, write one record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import record as records
+from bench.errors import RunFailure, UserError
+from bench.experiment import Experiment, registry, resolve
+from bench.metrics.catalogue import metric as catalogued
+from bench.metrics.catalogue import split_key
+from bench.record import Curve, Identity, Measured, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+class Run:
+    """What an experiment's function is given: its seeds, its data, and where its results go."""
+
+    def __init__(self, identity: Identity, folder: Path, device: str = "cpu", events: Any = None) -> None:
+        self.identity = identity
+        self.folder = folder
+        self.device = device
+        self.metrics: dict[str, Measured] = {}
+        self.curves: dict[str, Curve] = {}
+        self.resumed = 0
+        self._events = events
+        self._last_event = 0.0
+
+    # -- randomness -----------------------------------------------------------------------------------------
+
+    def seed(self, stream: str) -> int:
+        """Return the 63-bit seed of a named random stream; equal for all variants of an experiment and seed."""
+        content = f"{self.identity.pairing}/{stream}".encode()
+        return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
+
+    def torch_generator(self, stream: str, device: str = "cpu") -> torch.Generator:
+        """Return the named random stream as a `torch.Generator`."""
+        import torch
+
+        return torch.Generator(device).manual_seed(self.seed(stream))
+
+    def numpy_generator(self, stream: str) -> np.random.Generator:
+        """Return the named random stream as a `numpy.random.Generator`."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed(stream))
+
+    # -- results --------------------------------------------------------------------------------------------
+
+    def metric(
+        self, key: str, value: float, protocol: str, n: int | None = None, se: float | None = None
+    ) -> None:
+        """Record a number under `name` or `name[qualifier]`; unit and direction come from the catalogue.
+
+        Args:
+            key: catalogue name, with an optional qualifier.
+            value: in the catalogue's unit.
+            protocol: how it was computed; numbers of two protocols never share a column.
+            n: sample count behind the number.
+            se: its standard error.
+        """
+        self.metrics[key] = Measured(float(value), catalogued(split_key(key)[0]).unit, protocol, n, se)
+
+    def curve(
+        self, key: str, x: Iterable[float], y: Iterable[float], x_label: str = "", y_label: str = ""
+    ) -> None:
+        """Record a series, y against x (at most some hundred points)."""
+        self.curves[key] = Curve(tuple(map(float, x)), tuple(map(float, y)), x_label, y_label)
+
+    def save_model(self, builder: str, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Keep the trained model for `bench.load`.
+
+        Args:
+            builder: `module:function` that rebuilds the untrained model from the arguments.
+            arguments: JSON-able keyword arguments.
+            state: the model's `state_dict()`.
+        """
+        from bench.models import save_model
+
+        save_model(self.folder, self.identity, builder, arguments, state)
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where the training state of an unfinished run lies."""
+        return self.folder / "checkpoints" / self.identity.experiment / f"{self.identity.name}.pt"
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell the parent how far the run is; cheap enough to call at every iteration."""
+        now = time.monotonic()
+        if self._events is not None and (now - self._last_event > 0.2 or done >= total):
+            self._last_event = now
+            _send(self._events, {"event": "progress", "done": done, "total": total, "note": note})
+
+
+def _send(stream: Any, event: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(event) + "\n")
+    stream.flush()
+
+
+def seed_libraries(run: Run, threads: int) -> None:
+    """Fix the global generators (for library code that takes none), thread count and determinism flags."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(run.seed("library"))
+    np.random.seed(run.seed("library") % 2**32)  # noqa: NPY002 - for libraries that draw from the global state
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Return the record's status and one-line message for what ended a run."""
+    if isinstance(error, RunFailure):
+        return error.status, str(error)
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    memory_words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+    if isinstance(error, MemoryError) or any(w in str(error).lower() for w in memory_words):
+        return "oom", text
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", "interrupted"
+    return "error", text
+
+
+def perform(run: Run, experiment: Experiment, threads: int) -> Record:
+    """Run an experiment's function and return its record, whatever the end was."""
+    from bench.measure.environment import environment
+
+    identity, started, clock = run.identity, datetime.now(UTC), time.perf_counter()
+    config = experiment.configure(identity.variant, identity.tier, _as_tuples(identity.config))
+    result = Record(identity, "done", environment=environment(run.device), command=command(identity))
+    try:
+        seed_libraries(run, threads)
+        result.environment = environment(run.device)
+        resolve(experiment.run)(run, config)
+        _refuse_not_finite(run)
+    except BaseException as error:
+        result.status, result.message = classify(error)
+        if isinstance(error, RunFailure):
+            result.last_t, result.nfe = error.last_t, error.nfe
+        if result.status == "error":
+            traceback.print_exc(file=sys.stderr)
+    result.metrics, result.curves, result.resumed = run.metrics, run.curves, run.resumed
+    result.started = started.isoformat(timespec="seconds")
+    result.duration_s = time.perf_counter() - clock
+    return result
+
+
+def _refuse_not_finite(run: Run) -> None:
+    import math
+
+    bad = [key for key, measured in run.metrics.items() if not math.isfinite(measured.value)]
+    if bad:
+        raise RunFailure("diverged", f"not finite: {', '.join(bad)}")
+
+
+def _as_tuples(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+
+
+def command(identity: Identity) -> str:
+    """Return the command line that repeats a run of the declared config."""
+    target = shlex.quote(f"{identity.experiment}/{identity.variant}")
+    return f"cnf-bench run {target} --tier {identity.tier} --seed {identity.seed}"
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the parent's end of standard input closes, however the parent died."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _limit_memory(limit: int | None) -> None:
+    if limit is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def main() -> None:
+    """Read one job as a line of JSON from standard input, run it, write its record."""
+    job = json.loads(sys.stdin.readline())
+    events, sys.stdout = sys.stdout, sys.stderr
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tree = job["identity"]
+    tree["method_fields"] = tuple(tree["method_fields"])
+    identity = Identity(**tree)
+    experiment = registry()[identity.experiment]
+    import torch  # noqa: F401 - the parent's clock starts once the imports are done
+
+    resolve(experiment.run)
+    _send(events, {"event": "ready"})
+    _limit_memory(job["memory_limit"])
+    run = Run(identity, Path(job["folder"]), job["device"], events)
+    result = perform(run, experiment, job["threads"])
+    try:
+        path = records.write(run.folder, result)
+    except UserError as error:
+        _send(events, {"event": "unwritable", "message": str(error)})
+        sys.exit(2)
+    if result.status in records.SETTLED:
+        run.checkpoint_path.unlink(missing_ok=True)
+    _send(events, {"event": "end", "status": result.status, "message": result.message, "path": str(path)})
+
+
+if __name__ == "__main__":
+    main()

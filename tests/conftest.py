@@ -1,0 +1,21 @@
+"""Fixtures: a paper made for tests, found the way a real one is, by its entry point."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import experiment
+
+FAKE = Path(__file__).parent / "fake"
+
+
+@pytest.fixture
+def fake_paper(monkeypatch):
+    """Put the fake paper on the path of this process and of its children, as if it were installed."""
+    monkeypatch.syspath_prepend(str(FAKE))
+    path = os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    experiment.papers.cache_clear()
+    yield "fake"
+    experiment.papers.cache_clear()

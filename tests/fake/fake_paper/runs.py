@@ -1,0 +1,51 @@
+"""The functions behind the fake experiments."""
+
+import os
+import time
+
+from bench.errors import RunFailure
+
+
+def act(run, config):
+    """Measure a number drawn from the run's seed, or fail as told."""
+    if config.behaviour == "diverge":
+        raise RunFailure("diverged", "the loss is not finite at iteration 3", last_t=0.5, nfe=17)
+    if config.behaviour == "raise":
+        raise ValueError("planted fault")
+    if config.behaviour == "sleep":
+        time.sleep(600)
+    if config.behaviour == "die":
+        os._exit(3)
+    if config.behaviour == "eat":
+        import torch
+
+        hoard = [torch.ones(2**27) for _ in range(64)]
+        raise AssertionError(f"allocated {len(hoard)} blocks of 0.5 GiB")
+    value = run.numpy_generator("error").uniform()
+    run.metric("max_error", config.factor * value, "max-error/test")
+    run.metric("nfe", 7, "nfe/test")
+    run.curve("error", [0, 1, 2], [value, value / 2, value / 4], "step", "error")
+
+
+def train(run, config):
+    """Fit y = w x by gradient descent with the shared training loop."""
+    import torch
+
+    from replications.flows.train import Training, train as loop
+
+    model = torch.nn.Linear(4, 1)
+    generator = run.torch_generator("weights")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+
+    def loss(iteration):
+        time.sleep(config.pause)
+        x = torch.randn(32, 4, generator=run.torch_generator(f"batch/{iteration}"))
+        return (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
+
+    settings = Training(iterations=config.iterations, lr=0.05, optimizer="adam", checkpoint_seconds=0.2)
+    loop(run, model, loss, settings)
+    with torch.no_grad():
+        run.metric("train_loss", loss(config.iterations).item(), "train-loss/test")
+    run.save_model("torch.nn:Linear", {"in_features": 4, "out_features": 1}, model.state_dict())
