@@ -1,0 +1,195 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import RunFailure
+from bench.measure.nfe import CountedField
+from bench.record import Identity
+from bench.worker import Run
+from replications.flows.fields import initialise
+from replications.flows.train import Batches, Log, Training, blocks, train
+
+
+def new_run(folder: Path, seed: int = 0) -> Run:
+    return Run(Identity("test.train", "only", "smoke", seed, 1, {}, {}), folder)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return new_run(tmp_path)
+
+
+class Problem:
+    """Fit a small network to sines, batches drawn from the run's streams."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+        initialise(self.model, run.torch_generator("init"))
+
+    def loss(self, i: int) -> Tensor:
+        x = torch.rand(16, 1, generator=self.run.torch_generator(f"batch/{i}"), dtype=torch.float64)
+        return (self.model(x) - torch.sin(6 * x)).square().mean()
+
+    def error(self) -> float:
+        x = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
+        with torch.no_grad():
+            return (self.model(x) - torch.sin(6 * x)).square().mean().item()
+
+    @property
+    def weights(self) -> list[Tensor]:
+        return [p.detach().clone() for p in self.model.parameters()]
+
+
+class Weight(nn.Module):
+    """One weight w with the loss w, whose gradient is 1."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(start, dtype=torch.float64))
+
+    def loss(self, i: int) -> Tensor:
+        return self.w * 1.0
+
+
+def interrupt(at: int) -> Any:
+    def on_iteration(i: int) -> None:
+        if i == at:
+            raise KeyboardInterrupt
+
+    return on_iteration
+
+
+SETTINGS = {
+    "adam": Training(30, 0.01, schedule="cosine", warmup=5, checkpoint_seconds=0),
+    "sgd": Training(30, 0.1, "sgd", momentum=0.9, clip_norm=0.5, checkpoint_seconds=0),
+    "ema": Training(
+        30, 0.01, "adamw", weight_decay=0.1, ema_decay=0.9, validate_every=4, checkpoint_seconds=0
+    ),
+    "best": Training(30, 0.3, "rmsprop", momentum=0.5, validate_every=3, patience=20, checkpoint_seconds=0),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, settings: Training) -> None:
+    whole = Problem(new_run(tmp_path / "whole"))
+    expected = train(whole.run, whole.model, whole.loss, settings, whole.error)
+    first = Problem(new_run(tmp_path / "parts"))
+    with pytest.raises(KeyboardInterrupt):
+        train(first.run, first.model, first.loss, settings, first.error, interrupt(17))
+    second = Problem(new_run(tmp_path / "parts"))
+    log = train(second.run, second.model, second.loss, settings, second.error)
+    assert second.run.resumed == 1
+    assert log.losses == expected.losses
+    assert log.validations == expected.validations
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights, second.weights, strict=True))
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    problems = [Problem(new_run(tmp_path / str(seed), seed)) for seed in (0, 1)]
+    for problem in problems:
+        train(problem.run, problem.model, problem.loss, SETTINGS["adam"])
+    assert not torch.equal(problems[0].weights[0], problems[1].weights[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file"])
+def test_damaged_checkpoint_starts_over(run: Run, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    run.checkpoint_path.parent.mkdir(parents=True)
+    run.checkpoint_path.write_bytes(content)
+    problem = Problem(run)
+    log = train(run, problem.model, problem.loss, Training(3, 0.01))
+    assert len(log.losses) == 3
+    assert run.resumed == 0
+    assert "damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"phase": "second"}, {"settings": Training(6, 0.02, checkpoint_seconds=0)}]
+)
+def test_checkpoint_of_another_training_is_left_alone(run: Run, change: dict[str, Any]) -> None:
+    settings = Training(6, 0.01, checkpoint_seconds=0)
+    model = Weight()
+    train(run, model, model.loss, settings)
+    other = Weight()
+    log = train(run, other, other.loss, **({"settings": settings} | change))
+    assert run.resumed == 0
+    assert len(log.losses) == 6
+
+
+def test_ema_closed_form(run: Run) -> None:
+    # SGD at rate r on the loss w gives w_k = -r k, hence e_n = -r sum_k (1-d) d^(n-k) k, with e_0 = w_0 = 0.
+    rate, decay, n = 0.1, 0.8, 12
+    model, seen = Weight(), []
+    settings = Training(n, rate, "sgd", ema_decay=decay)
+    train(run, model, model.loss, settings, validate=lambda: seen.append(model.w.item()) or 0.0)
+    expected = -rate * sum((1 - decay) * decay ** (n - k) * k for k in range(1, n + 1))
+    assert model.w.item() == pytest.approx(expected, rel=1e-12)
+    assert seen == [model.w.item()]
+
+
+def test_clipping_bounds_the_step(run: Run) -> None:
+    model = nn.Linear(4, 1, bias=False).double()
+    before = model.weight.detach().clone()
+    train(run, model, lambda i: 100 * model.weight.sum(), Training(1, 1.0, "sgd", clip_norm=0.25))
+    assert (model.weight - before).norm().item() == pytest.approx(0.25, rel=1e-6)
+
+
+def test_early_stop_keeps_the_best_weights(run: Run) -> None:
+    # w falls by 0.1 a step from 1; the value |w| is lowest at w = 0, after 10 steps.
+    model = Weight(1.0)
+    settings = Training(100, 0.1, "sgd", validate_every=2, patience=3)
+    log = train(run, model, model.loss, settings, validate=lambda: abs(model.w.item()))
+    assert model.w.item() == pytest.approx(0.0, abs=1e-12)
+    assert [i for i, _ in log.validations] == [2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def test_divergence_names_the_iteration(run: Run) -> None:
+    model = Weight()
+    with pytest.raises(RunFailure, match="iteration 4") as failure:
+        train(run, model, lambda i: model.w * (math.inf if i == 4 else 1.0) + 1, Training(9, 0.1))
+    assert failure.value.status == "diverged"
+
+
+def test_learning_rates() -> None:
+    step = Training(10, 1.0, schedule="step", milestones=(3, 6), gamma=0.1)
+    assert [step.lr_at(i) for i in (0, 2, 3, 5, 6, 9)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    cosine = Training(10, 2.0, schedule="cosine")
+    assert [cosine.lr_at(i) for i in (0, 5, 10)] == pytest.approx([2.0, 1.0, 0.0])
+    warm = Training(10, 1.0, warmup=4)
+    assert [warm.lr_at(i) for i in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
+
+
+def test_evaluations_are_logged_for_each_iteration(run: Run) -> None:
+    model = Weight()
+    field = CountedField(lambda t, x: -x)
+
+    def loss(i: int) -> Tensor:
+        return sum((field(0.0, model.w) for _ in range(i + 1)), torch.tensor(0.0))
+
+    log = train(run, model, loss, Training(3, 0.1), counted=field)
+    assert log.nfe_forward == [1, 2, 3]
+    assert log.nfe_backward == [0, 0, 0]
+
+
+def test_batches_are_permutations_and_pure(run: Run) -> None:
+    batches = Batches(run, 10, 4)
+    epochs = [torch.cat([batches(3 * k + j) for j in range(3)]) for k in range(2)]
+    assert all(sorted(epoch.tolist()) == list(range(10)) for epoch in epochs)
+    assert not torch.equal(*epochs)
+    assert torch.equal(Batches(run, 10, 4)(4), epochs[1][4:8])
+
+
+def test_long_curves_are_block_means(run: Run) -> None:
+    log = Log(losses=[float(i) for i in range(1000)], seconds=[1.0, 5.0, 2.0])
+    log.record(run)
+    curve = run.curves["loss"]
+    assert len(curve.x) == 250
+    assert curve.x[:2] == (4.0, 8.0)
+    assert curve.y[:2] == (1.5, 5.5)
+    assert blocks([1.0, 2.0, 6.0], 2) == ([2, 3], [1.5, 6.0])
+    assert log.iteration_time == 2.0
+    assert log.train_time == 8.0
