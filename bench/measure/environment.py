@@ -94,9 +94,22 @@ def _numerical_settings() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "tf32": {
-            "matmul": torch.backends.cuda.matmul.allow_tf32,
-            "cudnn": torch.backends.cudnn.allow_tf32,
-        },
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "tf32": {"matmul": _tf32(torch.backends.cuda.matmul), "cudnn": _tf32(torch.backends.cudnn)},
+        "float32_matmul_precision": _matmul_precision(),
     }
+
+
+def _tf32(backend: Any) -> bool:
+    switch = getattr(backend, "conv", backend)
+    if hasattr(switch, "fp32_precision"):  # reading the older switch fails once the newer one has been set
+        return switch.fp32_precision == "tf32"
+    return backend.allow_tf32
+
+
+def _matmul_precision() -> str:
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return torch.backends.cuda.matmul.fp32_precision

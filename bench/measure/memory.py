@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 QUIET_ENVIRONMENT = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-"""Silences what the CPU instrument's C++ side writes to standard error; torch reads it once, when imported."""
+"""Silences what the CPU instrument's C++ side writes to standard error; torch reads it when imported."""
 
 
 class Peak:
@@ -29,13 +29,13 @@ def peak_memory(device: str | torch.device = "cpu") -> Iterator[Peak]:
     peak = max(0, max_k sum_{i<=k} a_i).
 
     On the CPU every request to torch's allocator on this thread or in its backward pass counts, to the byte:
-    temporaries, tensors saved by autograd, compiled code. Memory that others own (NumPy's, scratch space inside
-    BLAS) does not. Tensors from before that are released inside count as zero. On CUDA it is the peak of the
-    caching allocator, whose requests are rounded up to 512 bytes, and earlier tensors that are released inside
-    do lower the level.
+    temporaries, tensors saved by autograd, compiled code. Memory that others own (NumPy's, scratch space
+    inside BLAS) does not. Tensors from before that are released inside count as zero. On CUDA it is the peak
+    of the caching allocator, which rounds requests up to 512 bytes, and earlier tensors that are released
+    inside do lower the level.
 
-    The CPU instrument keeps every request until the block ends, so measure one iteration rather than a training
-    run, and take times and the process's own peak (`resident_peak`) elsewhere. It can not be nested.
+    The CPU instrument keeps every request until the block ends, so measure one iteration rather than a
+    training run, and take times and the process's own peak (`resident_peak`) elsewhere. It can not be nested.
 
     Args:
         device: where the tensors live, `cpu` or `cuda[:index]`.

@@ -17,8 +17,8 @@ class CountedField(nn.Module):
 
     An evaluation is `backward` where autograd is running a backward pass when it happens: the adjoint's solve
     and the re-run of a checkpointed step, but not the differentiation of stored forward evaluations. It is
-    `forward` otherwise. The wrapper's parameters are the field's, under the prefix `field.`; the field itself is
-    unchanged. To compile, compile the field inside and not the wrapper.
+    `forward` otherwise. The wrapper's parameters are the field's, under the prefix `field.`; the field itself
+    is unchanged. To compile, compile the field inside and not the wrapper.
 
     Args:
         field: module or plain function; it stays reachable as `.field`.

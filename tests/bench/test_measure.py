@@ -1,0 +1,425 @@
+"""Peak memory to the byte, clocks, evaluation counts, environment."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
+from torch import nn
+from torchdiffeq import odeint, odeint_adjoint
+
+from bench.measure import clock
+from bench.measure.clock import Stopwatch, synchronize, time_repeats
+from bench.measure.environment import environment, source_state
+from bench.measure.memory import peak_memory, resident_peak
+from bench.measure.nfe import CountedField
+
+N = 1000
+BYTES = 8 * N  # of one float64 tensor of N elements
+
+
+def reserve(size: int) -> torch.Tensor:
+    return torch.empty(size, dtype=torch.uint8)
+
+
+# -- peak memory --------------------------------------------------------------------------------------------
+
+
+def test_peak_is_the_largest_sum_of_what_is_live_at_once():
+    with peak_memory() as first_wins:
+        a = reserve(1_000_003)
+        del a
+        b, c = reserve(400_001), reserve(500_002)
+        del b, c
+    assert first_wins.bytes == 1_000_003
+    with peak_memory() as overlap_wins:
+        a = reserve(1_000_003)
+        del a
+        b, c = reserve(700_001), reserve(800_002)
+        del b
+        d = reserve(600_000)
+        del c, d
+    assert overlap_wins.bytes == 700_001 + 800_002
+
+
+@given(st.lists(st.one_of(st.integers(1, 5_000), st.integers(-8, -1)), max_size=60))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_peak_follows_any_sequence_of_allocations_and_releases(script):
+    held: list[torch.Tensor] = []
+    sizes: list[int] = []
+    expected = 0
+    with peak_memory() as m:
+        for step in script:
+            if step > 0:
+                held.append(reserve(step))
+                sizes.append(step)
+            elif held:
+                del held[step % len(held)], sizes[step % len(sizes)]
+            expected = max(expected, sum(sizes))
+    assert m.bytes == expected
+
+
+def test_nothing_allocated_is_zero():
+    with peak_memory() as m:
+        pass
+    assert m.bytes == 0
+
+
+def test_temporaries_count():
+    a = torch.ones(N, dtype=torch.float64)
+    with peak_memory() as m:
+        result = (a + 1) + (a + 2)
+    assert m.bytes == 3 * BYTES
+    assert result[0] == 5
+
+
+def test_tensors_saved_by_autograd_count():
+    x = torch.ones(N, dtype=torch.float64, requires_grad=True)
+    with peak_memory() as with_graph:
+        y = x
+        for _ in range(7):
+            y = torch.tanh(y)  # each result is kept for the backward pass
+    with peak_memory() as without_graph, torch.no_grad():
+        z = x
+        for _ in range(7):
+            z = torch.tanh(z)
+    assert with_graph.bytes == 7 * BYTES
+    assert without_graph.bytes == 2 * BYTES
+
+
+def test_allocations_of_the_backward_pass_count_and_earlier_tensors_it_releases_do_not():
+    x = torch.ones(N, dtype=torch.float64, requires_grad=True)
+    y = x
+    for _ in range(7):
+        y = torch.tanh(y)
+    g = torch.ones_like(y)
+    with peak_memory() as m:
+        y.backward(g)
+    assert m.bytes == 2 * BYTES  # the gradient that comes in and the one that goes out of an operator
+
+
+@pytest.mark.parametrize("measured_before", [False, True])
+def test_earlier_tensors_released_inside_count_as_zero(measured_before):
+    if measured_before:
+        with peak_memory():
+            earlier = reserve(900_000)
+    else:
+        earlier = reserve(900_000)
+    with peak_memory() as m:
+        del earlier
+        later = reserve(100_000)
+    assert m.bytes == 100_000 == len(later)
+
+
+def test_address_used_again_after_an_unmeasured_release():
+    with peak_memory():
+        a = reserve(64_000)
+    del a
+    b = reserve(64_000)  # likely at the address of a, whose release went unseen
+    with peak_memory() as m:
+        del b
+        c = reserve(64_000)
+    assert m.bytes == 64_000 == len(c)
+
+
+def training_step_peak() -> int:
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    net = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 8))
+    with peak_memory() as m:
+        odeint(lambda t, y: net(y), x, torch.tensor([0.0, 1.0]), method="rk4").square().mean().backward()
+    return m.bytes
+
+
+def test_the_same_work_has_the_same_peak():
+    peaks = {training_step_peak() for _ in range(3)}
+    assert len(peaks) == 1
+    assert peaks.pop() > 64 * 32 * 4  # at least one hidden activation
+
+
+def test_a_failure_inside_leaves_the_instrument_usable():
+    with pytest.raises(ZeroDivisionError), peak_memory() as failed:
+        1 / (reserve(5_000).ndim - 1)
+    assert failed.bytes == 5_000
+    with peak_memory() as m:
+        reserve(123)
+    assert m.bytes == 123
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_peak_on_cuda():
+    held = torch.empty(4096, dtype=torch.uint8, device="cuda")
+    with peak_memory("cuda") as m:
+        a = torch.empty(1 << 20, dtype=torch.uint8, device="cuda")
+        del a
+        b = torch.empty(1 << 19, dtype=torch.uint8, device="cuda")
+    assert m.bytes == 1 << 20
+    assert len(held) + len(b) == 4096 + (1 << 19)
+
+
+def test_resident_peak_grows_with_what_is_touched_and_stays():
+    before = resident_peak()
+    block = bytearray(before + (32 << 20))  # zero pages become resident when written
+    block[::4096] = b"x" * len(block[::4096])
+    high = resident_peak()
+    assert high >= before + (32 << 20)
+    del block
+    assert resident_peak() > high - (1 << 20)  # the kernel sums its counters loosely
+
+
+def test_resident_peak_of_a_child_is_its_own():
+    code = "from bench.measure.memory import resident_peak; print(resident_peak())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1 << 20 < int(child.stdout) < resident_peak() / 2  # no torch there
+
+
+# -- clock --------------------------------------------------------------------------------------------------
+
+
+class FakeClock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def passes(self, seconds: float) -> int:
+        self.now += seconds
+        return 0
+
+
+def test_repeats_are_summarised_and_warm_up_is_not_counted(monkeypatch):
+    fake = FakeClock(monkeypatch)
+    durations = iter([100.0, 50.0, 1.0, 9.0, 2.0, 4.0, 3.0])
+    timing = time_repeats(lambda: fake.passes(next(durations)), warmup=2, repeats=5)
+    assert timing.values == (1.0, 9.0, 2.0, 4.0, 3.0)
+    assert (timing.median, timing.spread, timing.n) == (3.0, 2.0, 5)
+
+
+def test_one_repeat_has_no_spread_and_none_is_refused(monkeypatch):
+    fake = FakeClock(monkeypatch)
+    assert time_repeats(lambda: fake.passes(2.0), repeats=1).spread is None
+    with pytest.raises(ValueError, match="at least 1"):
+        time_repeats(lambda: None, repeats=0)
+
+
+def test_work_still_queued_before_is_not_timed_and_queued_inside_is(monkeypatch):
+    fake = FakeClock(monkeypatch)
+    queue = [10.0]
+    monkeypatch.setattr(clock, "synchronize", lambda device: fake.passes(sum(queue)) or queue.clear())
+    timing = time_repeats(lambda: queue.append(3.0), warmup=0, repeats=2)
+    assert timing.values == (3.0, 3.0)
+    queue.append(10.0)
+    watch = Stopwatch()
+    with watch("train"):
+        queue.append(4.0)
+    assert watch.seconds == {"train": 4.0}
+
+
+def test_stopwatch_sums_phases_apart_and_nested(monkeypatch):
+    fake = FakeClock(monkeypatch)
+    watch = Stopwatch()
+    for seconds in (1.0, 2.0):
+        with watch("train"):
+            fake.passes(seconds)
+            with watch("solve"):
+                fake.passes(0.5)
+        fake.passes(100.0)
+    with pytest.raises(ZeroDivisionError), watch("test"):
+        1 / fake.passes(7.0)
+    assert watch.seconds == {"train": 4.0, "solve": 1.0, "test": 7.0}
+    assert watch.entries == {"train": 2, "solve": 2, "test": 1}
+
+
+def test_synchronize_waits_for_cuda_only_where_asked(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    synchronize("cpu")
+    synchronize(torch.device("cpu"))
+    assert waited == []
+    synchronize("cuda:1")
+    assert waited == ["cuda:1"]
+
+
+# -- function evaluations -----------------------------------------------------------------------------------
+
+
+class Oscillator(nn.Module):
+    """dy/dt = A y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.A = nn.Parameter(torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64))
+
+    def forward(self, t, y):
+        return y @ self.A.T
+
+
+def start() -> torch.Tensor:
+    return torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+
+
+def test_rk4_with_n_steps_takes_4n_evaluations():
+    counted = CountedField(Oscillator())
+    odeint(counted, start(), torch.linspace(0, 1, 26, dtype=torch.float64), method="rk4")
+    assert (counted.forward_evaluations, counted.backward_evaluations) == (4 * 25, 0)
+    counted.reset()
+    assert counted.forward_evaluations == 0
+
+
+def test_dopri5_takes_six_evaluations_an_attempted_step_and_two_to_start():
+    counted = CountedField(Oscillator())
+    attempts = []
+    counted.callback_step = lambda t, y, dt: attempts.append(dt)
+    odeint(counted, start(), torch.tensor([0.0, 3.0], dtype=torch.float64), method="dopri5")
+    assert len(attempts) > 5
+    assert counted.forward_evaluations == 2 + 6 * len(attempts)
+
+
+def test_agrees_with_scipys_own_count():
+    counted = CountedField(lambda t, y: -y)
+    solution = solve_ivp(counted, (0, 5), [1.0], method="RK45")
+    assert counted.forward_evaluations == solution.nfev > 0
+
+
+def test_backpropagation_through_the_solver_evaluates_nothing():
+    counted = CountedField(Oscillator())
+    y = odeint(counted, start(), torch.tensor([0.0, 1.0], dtype=torch.float64), method="dopri5")
+    forward = counted.forward_evaluations
+    y[-1].sum().backward()
+    assert (counted.forward_evaluations, counted.backward_evaluations) == (forward, 0)
+
+
+def test_evaluations_of_the_adjoint_solve_are_backward():
+    counted = CountedField(Oscillator())
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    y = odeint_adjoint(counted, start(), t, method="rk4")
+    assert (counted.forward_evaluations, counted.backward_evaluations) == (40, 0)
+    y[-1].sum().backward()
+    assert (counted.forward_evaluations, counted.backward_evaluations) == (40, 40)
+    assert counted.field.A.grad is not None
+    odeint(counted, start(), t, method="rk4")
+    assert counted.forward_evaluations == 80
+
+
+def test_evaluations_re_run_by_checkpointing_are_backward():
+    counted = CountedField(Oscillator())
+    y = start().requires_grad_()
+    torch.utils.checkpoint.checkpoint(counted, torch.tensor(0.0), y, use_reentrant=False).sum().backward()
+    assert (counted.forward_evaluations, counted.backward_evaluations) == (1, 1)
+
+
+def test_field_and_state_pass_through_unchanged():
+    inner = Oscillator()
+    counted = CountedField(inner)
+    assert [id(p) for p in counted.parameters()] == [id(inner.A)]
+    assert list(inner.state_dict()) == ["A"]
+    assert counted.field is inner
+    y = (torch.ones(2), torch.zeros(3))
+    assert CountedField(lambda t, state: state)(0.0, y) is y
+
+
+# -- environment --------------------------------------------------------------------------------------------
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "a.py").write_text("x = 1\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    return tmp_path
+
+
+def test_commit_of_a_clean_checkout(checkout):
+    assert source_state(checkout) == (git(checkout, "rev-parse", "HEAD"), False)
+
+
+def test_results_do_not_make_the_sources_dirty(checkout):
+    (checkout / "reports").mkdir()
+    (checkout / "reports" / "table.md").write_text("1")
+    assert source_state(checkout)[1] is False
+
+
+@pytest.mark.parametrize("name", ["a.py", "new.py"])
+def test_a_changed_or_new_source_is_dirty(checkout, name):
+    (checkout / "bench" / name).write_text("x = 2\n")
+    assert source_state(checkout)[1] is True
+
+
+def test_what_is_no_checkout_has_no_commit(checkout, tmp_path_factory):
+    assert source_state(checkout / "bench") == (None, None)
+    assert source_state(tmp_path_factory.mktemp("bare")) == (None, None)
+
+
+def test_environment_is_json_and_names_neither_host_nor_user():
+    found = environment("cpu")
+    text = json.dumps(found)
+    assert json.loads(text) == found
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["gpu"] is None
+    assert found["cores"] >= 1
+    strings = set(_strings(found))
+    assert platform.node() not in strings
+    assert getpass.getuser() not in strings
+
+
+def _strings(tree: object) -> list[str]:
+    if isinstance(tree, dict):
+        return [s for value in tree.values() for s in _strings(value)]
+    return [tree] if isinstance(tree, str) else []
+
+
+def test_environment_reads_the_numerical_settings():
+    assert environment()["dtype"] == "float32"
+    torch.set_default_dtype(torch.float64)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = environment()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+    assert (found["dtype"], found["deterministic"]) == ("float64", True)
+    assert found["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("newer_switch", [False, True])
+def test_environment_reads_tf32_however_it_was_set(newer_switch):
+    matmul = "torch.backends.cuda.matmul"
+    switch = f"{matmul}.fp32_precision = 'tf32'" if newer_switch else f"{matmul}.allow_tf32 = True"
+    if newer_switch and not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("this torch has no such switch")
+    code = f"""
+import json, torch
+from bench.measure.environment import environment
+before = environment()["tf32"]["matmul"]
+{switch}
+print(json.dumps([before, environment()["tf32"]["matmul"]]))"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(child.stdout) == [False, True]
+
+
+def test_instruments_import_without_torch():
+    modules = "clock, environment, memory"
+    code = f"import sys; from bench.measure import {modules}; import bench.stats, bench.metrics.catalogue"
+    check = code + "; assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
