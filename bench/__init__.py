@@ -1,4 +1,4 @@
-"""The benchmark harness: it plans, runs, records and reports experiments, and knows nothing of any paper."""
+"""The benchmark harness: plans, runs, records and reports experiments; knows nothing of any paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def load(run: str | Path) -> Any:
     """Return the trained model of a run.
 
     Args:
-        run: path of a record, or of the folder a `cnf-bench run --out` wrote followed by `/` and the run's id.
+        run: path of a record, or the folder given to `--out`, then `/` and the run's id.
 
     Raises:
         UserError: no such record, or the run kept no model.

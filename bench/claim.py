@@ -137,21 +137,21 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
 
 def check(claim: Claim, name: str) -> None:
     """Refuse a claim that no record could ever settle."""
+    runs = bool(claim.experiment)
+    numeric = claim.kind in ("value", "ratio", "scaling", "bound")
+    fixed = claim.kind == "text" or claim.verdict == "impossible"
     problems = [
         (claim.kind not in KINDS, f"kind must be one of {', '.join(KINDS)}"),
         (claim.source not in SOURCES, f"source must be one of {', '.join(SOURCES)}"),
         (claim.tier not in TIERS, f"tier must be one of {', '.join(TIERS)}"),
-        (bool(claim.verdict) and claim.verdict not in VERDICTS, f"verdict must be one of {', '.join(VERDICTS)}"),
+        (claim.verdict not in ("", *VERDICTS), f"verdict must be one of {', '.join(VERDICTS)}"),
         (bool(claim.verdict) and not claim.note, "a stated verdict needs a note that gives the reason"),
-        (bool(claim.verdict) and claim.kind != "text" and claim.verdict != "impossible",
-         "only a text claim, or an impossible one, may state its verdict"),
-        (claim.kind == "text" and not claim.verdict and not claim.not_run, "a text claim needs verdict or not_run"),
-        (claim.kind in ("value", "ratio", "scaling", "bound") and claim.value is None and not claim.not_run,
-         "needs a value"),
-        (claim.kind in ("ratio", "order") and bool(claim.experiment) and not claim.against, "needs `against`"),
-        (claim.kind in ("order", "bound") and bool(claim.experiment) and not claim.relation, "needs `relation`"),
-        (not claim.experiment and not claim.verdict and not claim.not_run, "needs experiment, verdict or not_run"),
-    ]  # fmt: skip
+        (bool(claim.verdict) and not fixed, "only a text claim, or an impossible one, may state its verdict"),
+        (numeric and claim.value is None and not claim.not_run, "needs a value"),
+        (claim.kind in ("ratio", "order") and runs and not claim.against, "needs `against`"),
+        (claim.kind in ("order", "bound") and runs and not claim.relation, "needs `relation`"),
+        (not (runs or claim.verdict or claim.not_run), "needs experiment, verdict or not_run"),
+    ]
     for wrong, message in problems:
         if wrong:
             raise UserError(f"{name}: {message}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """A fault the user can mend: one line that names the fault and the mend; the command line exits with 2."""
+    """A fault the user can mend: one line that names fault and mend; the command line exits with 2."""
 
 
 class RunFailure(Exception):

@@ -100,7 +100,8 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
         UserError: a record cannot be written.
         KeyboardInterrupt: after the children are ended.
     """
-    waiting, running = list(jobs), {}
+    waiting = list(jobs)
+    running: dict[int, Child] = {}
     events: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
     counts: dict[str, int] = {}
     try:

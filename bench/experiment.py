@@ -1,4 +1,4 @@
-"""What a paper declares: experiments, their variants, their settings at each tier; and the registry that finds them."""
+"""What a paper declares: experiments, variants, settings at each tier; and the registry that finds them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Experiment:
         name: for example `lecture.solvers`.
         title: one line for tables and figures.
         config: a frozen dataclass instance; its values are the published (or stated) setting.
-        run: `module:function`, called as `function(run, config)`; imported in the run's own process only.
+        run: `module:function`, called as `function(run, config)`; imported in the run's process only.
         variants: variant name -> the config fields it sets (method, solver, data set...).
         tiers: tier -> the config fields it overrides; a tier that is absent is not offered.
         metrics: catalogue names this experiment reports, in the order of its table.
-        data_fields: config fields whose value names a data set; a registered one is looked up and checksummed.
+        data_fields: config fields that name a data set; a registered one is looked up and checksummed.
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         time_limits: tier -> seconds after which a run is ended.
         version: raised when the definition changes in a way its config does not show.
@@ -63,11 +63,11 @@ class Experiment:
 
     @property
     def method_fields(self) -> frozenset[str]:
-        """Config fields that tell variants apart; they take no part in the seeds, so that variants are paired."""
+        """Config fields that tell variants apart; they take no part in the seeds, so runs are paired."""
         return frozenset(key for overrides in self.variants.values() for key in overrides)
 
     def configure(self, variant: str, tier: str, overrides: Mapping[str, Any] | None = None) -> Any:
-        """Return the config of one run: defaults, then the tier's, then the variant's, then the caller's overrides.
+        """Return the config of one run: defaults, tier, variant, then the caller's overrides.
 
         Raises:
             UserError: unknown variant, tier or key, or a value of another type than the field's.
@@ -153,7 +153,7 @@ def registry() -> dict[str, Experiment]:
 
 
 def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
-    """Return the (experiment, variant) pairs that match shell patterns such as `lecture.*` or `lecture.mnist/digits`.
+    """Return the (experiment, variant) pairs that match, for example `lecture.*` or `lecture.mnist/digits`.
 
     Raises:
         UserError: a pattern that matches nothing.

@@ -34,7 +34,7 @@ def plan(
     seeds: Sequence[int],
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Job]:
-    """Return every run that patterns, tier and seeds name, seed by seed, so that an early stop leaves whole tables.
+    """Return the runs that patterns, tier and seeds name, seed by seed: an early stop leaves whole tables.
 
     Experiments that are not offered at the tier are left out.
 
@@ -64,7 +64,7 @@ def _settled(path: Path) -> bool:
 
 
 def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:
-    """Make sure of every data set the jobs read, checksums included; return those that are absent, with the reason.
+    """Make sure of the data the jobs read, checksums included; return what is absent, with the reason.
 
     Raises:
         UserError: a file has a wrong checksum, or a download failed.

@@ -53,7 +53,7 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """File stem: `<variant>.<tier>.s<seed>.<first 10 digits of the id>`."""
+        """File stem: `<variant>.<tier>.s<seed>.<start of the id>`."""
         return f"{self.variant}.{self.tier}.s{self.seed}.{self.id[:10]}"
 
     @property
@@ -63,7 +63,7 @@ class Identity:
 
     @cached_property
     def pairing(self) -> str:
-        """SHA-256 of the part that excludes the method; random streams derive from it, so methods are paired."""
+        """SHA-256 of the part without the method; random streams derive from it, so methods are paired."""
         shared = {k: v for k, v in self.config.items() if k not in self.method_fields}
         return digest([self.experiment, self.tier, self.seed, self.version, shared, dict(self.data)])
 
@@ -88,7 +88,7 @@ def identify(
 
 @dataclass(frozen=True)
 class Measured:
-    """One measured number: value, unit, protocol id (how it was computed), sample count and standard error."""
+    """One measured number: value, unit, protocol id (how it was computed), count, standard error."""
 
     value: float
     unit: str
@@ -214,27 +214,28 @@ def _from_tree(tree: dict[str, Any], path: Path) -> Record:
         raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
     identity = body.pop("identity")
     identity["method_fields"] = tuple(identity["method_fields"])
+    metrics, curves = body.pop("metrics"), body.pop("curves")
     record = Record(Identity(**identity), **body, path=path)
     if record.identity.id != written_id:
         raise ValueError("id and content differ")
     if record.status not in STATUSES:
         raise ValueError(f"unknown status {record.status!r}")
-    nan = float("nan")
-    record.metrics = {
-        k: Measured(**{**m, "value": nan if m["value"] is None else float(m["value"])})
-        for k, m in record.metrics.items()
-    }
-    record.curves = {k: _curve(c) for k, c in record.curves.items()}
+    record.metrics = {k: Measured(**(m | {"value": _number(m["value"])})) for k, m in metrics.items()}
+    record.curves = {k: _curve(c) for k, c in curves.items()}
     return record
 
 
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _curve(tree: dict[str, Any]) -> Curve:
-    x, y = (tuple(float("nan") if v is None else float(v) for v in tree[axis]) for axis in "xy")
+    x, y = (tuple(map(_number, tree[axis])) for axis in "xy")
     return Curve(x, y, tree["x_label"], tree["y_label"])
 
 
 def records_root(folder: Path) -> Path:
-    """Return the folder that holds the records: `<folder>/records` where it exists, else the folder itself."""
+    """Return the folder of the records: `<folder>/records` where it exists, else the folder itself."""
     return folder / "records" if (folder / "records").is_dir() else folder
 
 

@@ -44,7 +44,7 @@ class Run:
     # -- randomness -----------------------------------------------------------------------------------------
 
     def seed(self, stream: str) -> int:
-        """Return the 63-bit seed of a named random stream; equal for all variants of an experiment and seed."""
+        """Return the 63-bit seed of a named random stream; the same for every variant of an experiment."""
         content = f"{self.identity.pairing}/{stream}".encode()
         return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
 

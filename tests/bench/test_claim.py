@@ -1,0 +1,132 @@
+"""Verdicts follow from records, claims and tiers, and from nothing else."""
+
+import pytest
+
+from bench.claim import VERDICTS, Claim, judge, judge_all, load_claims, read_claims
+from bench.errors import UserError
+from bench.experiment import registry
+from bench.record import Measured, Record, identify
+
+
+def claim(**changes):
+    fields = {
+        "id": "c",
+        "paper": "fake",
+        "text": "t",
+        "where": "w",
+        "kind": "value",
+        "source": "read",
+        "value": 2.0,
+        "experiment": "fake.act",
+        "variant": "plain",
+        "metric": "max_error",
+    }
+    return Claim(**(fields | changes))
+
+
+def judged(the_claim, plain=(2.0,), double=(), tier="cpu", status="done"):
+    groups = {}
+    for variant, values in (("plain", plain), ("double", double)):
+        for seed, value in enumerate(values):
+            identity = identify(registry()["fake.act"], variant, "cpu", seed)
+            object.__setattr__(identity, "tier", tier)
+            metrics = {"max_error": Measured(value, "", "p"), "nfe": Measured(value, "evaluations", "p")}
+            record = Record(identity, status, "why", metrics=metrics)
+            groups.setdefault(("fake.act", variant), []).append(record)
+    return judge(the_claim, groups)
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [(2.1, "reproduced"), (2.3, "not reproduced"), (1.0, "exceeded")],
+)
+def test_a_value_is_compared_within_its_tolerance_and_direction(fake_paper, measured, verdict):
+    assert judged(claim(), plain=(measured,)).verdict == verdict
+
+
+def test_an_absolute_tolerance_and_a_scale(fake_paper):
+    assert judged(claim(scale=0.001, tolerance_abs=0.05), plain=(2049.0,)).verdict == "reproduced"
+    assert judged(claim(scale=0.001, tolerance_abs=0.05), plain=(2051.0,)).verdict == "not reproduced"
+
+
+def test_a_ratio_is_paired_by_seed(fake_paper):
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=0.5)
+    verdict = judged(ratio, plain=(1.0, 10.0), double=(2.0, 20.0, 7.0))
+    assert verdict.verdict == "reproduced"
+    assert verdict.values == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("double", "verdict"),
+    [((2.0, 2.1, 1.9), "reproduced"), ((0.5, 0.6, 0.5), "not reproduced"), ((2.0, 0.5, 1.0), "not reproduced")],
+)
+def test_an_order_needs_the_whole_interval(fake_paper, double, verdict):
+    order = claim(kind="order", value=None, relation="<", against={"variant": "double"})
+    assert judged(order, plain=(1.0, 1.0, 1.0), double=double).verdict == verdict
+
+
+def test_an_undecided_order_says_so(fake_paper):
+    order = claim(kind="order", value=None, relation="<", against={"variant": "double"})
+    assert "includes equality" in judged(order, plain=(1.0, 1.0, 1.0), double=(2.0, 0.5, 1.0)).reason
+
+
+def test_a_bound(fake_paper):
+    assert judged(claim(kind="bound", relation=">=", value=1.0), plain=(1.0, 1.0)).verdict == "reproduced"
+    assert judged(claim(kind="bound", relation=">=", value=1.0), plain=(0.9, 1.3)).verdict == "not reproduced"
+
+
+def test_a_lower_tier_never_settles(fake_paper):
+    assert judged(claim(tier="gpu")).verdict == "scaled-down"
+    assert judged(claim(tier="gpu"), tier="paper").verdict == "reproduced"
+
+
+def test_without_a_finished_run_there_is_a_reason(fake_paper):
+    assert judged(claim(not_run="too dear"), plain=()).reason == "too dear"
+    failed = judged(claim(), status="diverged")
+    assert (failed.verdict, failed.reason) == ("not run", "every run ended as diverged: why")
+
+
+def test_smoke_and_stale_records_settle_nothing(fake_paper):
+    for tier, overrides in (("smoke", {}), ("cpu", {"factor": 9.0})):
+        identity = identify(registry()["fake.act"], "plain", tier, 0, overrides)
+        record = Record(identity, "done", metrics={"max_error": Measured(2.0, "", "p")})
+        (verdict,) = judge_all([claim()], [record])
+        assert verdict.verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("kind = 'guess'", "kind must be one of"),
+        ("experiment = 'fake.nope'", "no experiment"),
+        ("variant = 'nope'", "has no variant"),
+        ("metric = 'test_error'", "does not report"),
+        ("colour = 'red'", "unknown key 'colour'"),
+        ("verdict = 'reproduced'", "needs a note"),
+        ("source = 'guess'", "source must be one of"),
+    ],
+)
+def test_a_claim_that_nothing_could_settle_is_refused(fake_paper, tmp_path, line, message):
+    key = line.split(" ")[0]
+    fields = {
+        "id": "'c'", "text": "'t'", "where": "'w'", "kind": "'value'", "source": "'read'", "value": "1.0",
+        "experiment": "'fake.act'", "variant": "'plain'", "metric": "'max_error'",
+    }  # fmt: skip
+    fields[key] = line.split(" = ")[1]
+    path = tmp_path / "claims.toml"
+    path.write_text("[[claim]]\n" + "\n".join(f"{k} = {v}" for k, v in fields.items()))
+    with pytest.raises(UserError, match=message):
+        read_claims(path, "fake")
+
+
+def test_a_recalled_number_wears_a_dagger(fake_paper):
+    assert claim(source="recalled").documented == "2 †"
+    assert claim(source="read").documented == "2"
+
+
+def test_every_documented_number_has_a_verdict_and_a_reason_where_one_is_owed():
+    verdicts = judge_all(load_claims(), [])
+    assert verdicts
+    for v in verdicts:
+        assert v.verdict in VERDICTS
+        assert v.reason, v.claim.id

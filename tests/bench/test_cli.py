@@ -1,0 +1,88 @@
+"""The command line: what it prints, what it imports, and one line with exit code 2 for a fault of the input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def cli(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, check=False, env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def results(fake_paper, tmp_path):
+    out = tmp_path / "results"
+    done = cli("run", "fake.act/plain", "fake.act/double", "--tier", "cpu", "--seeds", 2, "--jobs", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_verbs_work_one_after_the_other(results):
+    again = cli("run", "fake.act/plain", "--tier", "cpu", "--seeds", 2, "--out", results)
+    assert "0 runs to do, 2 already recorded" in again.stderr
+    record = next((results / "records" / "fake.act").glob("plain.cpu.s0.*.json"))
+    shown = cli("show", record)
+    assert shown.returncode == 0
+    assert "max_error" in shown.stdout
+    verdicts = json.loads(cli("claims", results, "--json").stdout)
+    by_id = {v["id"]: v for v in verdicts}
+    assert by_id["fake.double"]["verdict"] == "reproduced"
+    assert by_id["fake.double"]["measured"] == pytest.approx(2.0)
+    built = cli("report", results, "--out", results / "report")
+    assert built.stdout.strip().endswith("index.html")
+    assert (results / "report" / "index.html").is_file()
+
+
+def test_list_as_json_is_whole(fake_paper):
+    rows = {row["name"]: row for row in json.loads(cli("list", "--json").stdout)}
+    assert rows["fake.act"]["tiers"] == ["smoke", "cpu"]
+    assert {"name", "title", "variants", "tiers", "metrics"} <= set(rows["fake.train"])
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["report", "{out}", "--out", "{out}/report"]])
+def test_neither_list_nor_report_imports_torch(fake_paper, tmp_path, arguments):
+    (tmp_path / "records").mkdir()
+    code = (
+        "import sys; from bench.cli import app; "
+        "app([a.format(out=sys.argv[1]) for a in sys.argv[2:]], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+BAD = {
+    "unknown pattern": (["run", "fake.nope"], "no experiment matches"),
+    "unknown variant": (["run", "fake.act/nope"], "no experiment matches"),
+    "unknown tier": (["run", "fake.act", "--tier", "huge"], "unknown tier"),
+    "unknown config key": (["run", "fake.act", "--config", "{tmp}/key.toml"], "unknown config key"),
+    "malformed TOML": (["run", "fake.act", "--config", "{tmp}/bad.toml"], "not valid TOML"),
+    "no such config": (["run", "fake.act", "--config", "{tmp}/none.toml"], "cannot read"),
+    "out is a file": (["run", "fake.act", "--out", "{tmp}/bad.toml"], "cannot write"),
+    "no such folder": (["report", "{tmp}/none"], "no folder"),
+    "malformed record": (["report", "{tmp}/torn"], "delete it and run again"),
+    "no such run": (["show", "{tmp}/none.json"], "no record"),
+    "unknown data set": (["data", "fetch", "nope"], "nope"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(fake_paper, tmp_path, case):
+    (tmp_path / "key.toml").write_text('["fake.act"]\nfaktor = 2.0\n')
+    (tmp_path / "bad.toml").write_text("a = \n")
+    (tmp_path / "torn" / "records" / "fake.act").mkdir(parents=True)
+    (tmp_path / "torn" / "records" / "fake.act" / "plain.json").write_text('{"schema": 1')
+    arguments, message = BAD[case]
+    done = cli(*(a.format(tmp=tmp_path) for a in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr

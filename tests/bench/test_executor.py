@@ -1,0 +1,135 @@
+"""Isolation, typed ends, resume, and what survives a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import record as records
+from bench.errors import UserError
+from bench.executor import Limits, execute, locked
+from bench.plan import missing, plan
+
+
+def run(patterns, folder, seeds=(0,), limits=None, tier="smoke"):
+    events = []
+    jobs = plan(patterns, tier, seeds)
+    counts = execute(jobs, folder, limits or Limits(), lambda job, event: events.append((job, event)))
+    by_variant = {(r.identity.variant, r.identity.seed): r for r in records.read_all([folder])}
+    return by_variant, counts, events
+
+
+def test_every_end_leaves_a_typed_record_and_the_others_go_on(fake_paper, tmp_path):
+    variants = ["diverges", "breaks", "dies", "sleeps", "plain"]
+    patterns = [f"fake.act/{v}" for v in variants]
+    found, counts, events = run(patterns, tmp_path, limits=Limits(workers=2, timeout=1.5))
+    assert {v: found[v, 0].status for v in variants} == {
+        "diverges": "diverged",
+        "breaks": "error",
+        "dies": "error",
+        "sleeps": "timeout",
+        "plain": "done",
+    }
+    assert counts == {"diverged": 1, "error": 2, "timeout": 1, "done": 1}
+    assert (found["diverges", 0].last_t, found["diverges", 0].nfe) == (0.5, 17)
+    assert "planted fault" in found["breaks", 0].message
+    assert "time limit of 1.5 s" in found["sleeps", 0].message
+    assert found["plain", 0].environment["versions"]["torch"]
+    assert found["plain", 0].command == "cnf-bench run fake.act/plain --tier smoke --seed 0"
+    assert sum(event["event"] == "end" for _, event in events) == 5
+
+
+def test_out_of_memory_is_told_from_other_errors(fake_paper, tmp_path):
+    found, _, _ = run(["fake.act/eats"], tmp_path, limits=Limits(memory=2**31))
+    assert found["eats", 0].status == "oom"
+
+
+def test_seeds_repeat_differ_and_pair_across_processes(fake_paper, tmp_path):
+    first, _, _ = run(["fake.act/plain", "fake.act/double"], tmp_path / "a", (0, 1), Limits(workers=2))
+    again, _, _ = run(["fake.act/plain"], tmp_path / "b")
+    value = {key: r.value("max_error") for key, r in first.items()}
+    assert again["plain", 0].metrics == first["plain", 0].metrics
+    assert value["plain", 0] != value["plain", 1]
+    assert value["double", 0] == 2 * value["plain", 0]
+
+
+def start(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", "fake.train", "--tier", "cpu", "--seeds", "2", "--out", str(folder)]
+        + list(arguments),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def children_of(pid):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def test_a_killed_run_resumes_and_ends_the_same(fake_paper, tmp_path):
+    whole, _, _ = run(["fake.train"], tmp_path / "whole", tier="cpu")
+    broken = tmp_path / "broken"
+    parent = start(broken)
+    wait_for(lambda: list(broken.glob("checkpoints/*/*.pt")))
+    (child,) = children_of(parent.pid)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not os.path.exists(f"/proc/{child}") or child_is_gone(child))
+    assert not list(broken.glob("records/*/*"))
+    found, _, _ = run(["fake.train"], broken, tier="cpu")
+    resumed = found["sgd", 0]
+    assert resumed.resumed == 1
+    assert resumed.metrics == whole["sgd", 0].metrics
+    assert not list(broken.glob("checkpoints/*/*.pt"))
+
+
+def child_is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_an_interrupt_ends_the_children_and_keeps_what_is_done(fake_paper, tmp_path):
+    parent = start(tmp_path)
+    wait_for(lambda: len(list(tmp_path.glob("records/*/*.json"))) == 1)
+    (done,) = tmp_path.glob("records/*/*.json")
+    before = done.read_bytes()
+    wait_for(lambda: children_of(parent.pid))
+    children = children_of(parent.pid)
+    parent.send_signal(signal.SIGINT)
+    _, err = parent.communicate(timeout=30)
+    assert parent.returncode == 130
+    assert "the same command goes on" in err
+    wait_for(lambda: all(child_is_gone(pid) for pid in children))
+    assert done.read_bytes() == before
+    statuses = sorted(r.status for r in records.read_all([tmp_path]))
+    assert statuses == ["done", "interrupted"]
+    left = missing(plan(["fake.train"], "cpu", [0, 1]), tmp_path)
+    assert [job.identity.seed for job in left] == [1]
+
+
+def test_one_folder_serves_one_process(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="in use by another"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to"), locked(tmp_path / "file" / "out"):
+        pass

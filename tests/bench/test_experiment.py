@@ -1,0 +1,102 @@
+"""Declarations: layers of config, selection, overrides."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from bench.errors import UserError
+from bench.experiment import Experiment, read_overrides, registry, select
+from bench.plan import plan
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 10
+    rate: float = 0.1
+    widths: tuple[int, ...] = (4,)
+    name: str = "a"
+
+
+def declare(**changes):
+    fields = {
+        "name": "p.e",
+        "title": "t",
+        "config": Config(),
+        "run": "m:f",
+        "variants": {"v": {"name": "b"}},
+        "tiers": {"smoke": {"steps": 1}, "cpu": {}},
+        "metrics": ("nfe",),
+    }
+    return Experiment(**(fields | changes))
+
+
+def test_layers_override_in_order():
+    config = declare().configure("v", "smoke", {"rate": 1})
+    assert config == Config(steps=1, rate=1.0, name="b")
+    assert isinstance(config.rate, float)
+
+
+def test_a_list_becomes_a_tuple():
+    assert declare().configure("v", "cpu", {"widths": [1, 2]}).widths == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"step": 1}, "unknown config key 'step'; did you mean steps"),
+        ({"steps": "many"}, "wants int, got str"),
+        ({"steps": 1.5}, "wants int, got float"),
+        ({"steps": True}, "wants int, got bool"),
+    ],
+)
+def test_a_bad_override_names_the_fault(overrides, message):
+    with pytest.raises(UserError, match=message):
+        declare().configure("v", "cpu", overrides)
+
+
+def test_a_declaration_with_an_unknown_key_is_refused_at_once():
+    with pytest.raises(UserError, match="unknown config key"):
+        declare(variants={"v": {"nope": 1}})
+    with pytest.raises(UserError, match="unknown tier"):
+        declare(tiers={"huge": {}})
+
+
+def test_selection_by_pattern(fake_paper):
+    assert len(select(["fake.*"])) == len(registry()["fake.act"].variants) + 1
+    assert [v for _, v in select(["fake.act/d*"])] == ["double", "diverges", "dies"]
+    with pytest.raises(UserError, match="did you mean fake.act"):
+        select(["fake.art"])
+
+
+def test_the_plan_goes_seed_by_seed(fake_paper):
+    jobs = plan(["fake.act/plain", "fake.act/double"], "smoke", [0, 1])
+    assert [(j.identity.seed, j.identity.variant) for j in jobs] == [
+        (0, "plain"),
+        (0, "double"),
+        (1, "plain"),
+        (1, "double"),
+    ]
+    with pytest.raises(UserError, match="offered at tier paper"):
+        plan(["fake.*"], "paper", [0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = ", "not valid TOML"),
+        ('["fake.nope"]\nfactor = 1.0', "no experiment 'fake.nope'"),
+        ('"fake.act" = 3', "must be a table"),
+    ],
+)
+def test_a_bad_override_file_names_the_fault(fake_paper, tmp_path, text, message):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_overrides(path)
+
+
+def test_every_declared_experiment_is_whole():
+    for experiment in registry().values():
+        assert experiment.metrics
+        assert {"smoke", "cpu"} <= set(experiment.tiers)
+        assert experiment.title
