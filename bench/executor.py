@@ -164,10 +164,12 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        with contextlib.suppress(json.JSONDecodeError):
-            events.put((process.pid, json.loads(line)))
-    events.put((process.pid, {"event": "exit", "code": process.wait()}))
+    with process:
+        for line in process.stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                events.put((process.pid, json.loads(line)))
+        code = process.wait()
+    events.put((process.pid, {"event": "exit", "code": code}))
 
 
 def _handle(

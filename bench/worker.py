@@ -115,14 +115,15 @@ def _send(stream: Any, event: Mapping[str, Any]) -> None:
 
 
 def seed_libraries(run: Run, threads: int) -> None:
-    """Fix the global generators (for library code that takes none), thread count and determinism flags."""
+    """Fix thread count, determinism on CUDA, and the global generators (for library code that takes none)."""
     import numpy as np
     import torch
 
     torch.set_num_threads(threads)
     torch.manual_seed(run.seed("library"))
     np.random.seed(run.seed("library") % 2**32)  # noqa: NPY002 - for libraries that draw from the global state
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if run.device.startswith("cuda"):
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def classify(error: BaseException) -> tuple[str, str]:
@@ -138,7 +139,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     return "error", text
 
 
-def perform(run: Run, experiment: Experiment, threads: int) -> Record:
+def perform(run: Run, experiment: Experiment) -> Record:
     """Run an experiment's function and return its record, whatever the end was."""
     from bench.measure.environment import environment
 
@@ -146,8 +147,6 @@ def perform(run: Run, experiment: Experiment, threads: int) -> Record:
     config = experiment.configure(identity.variant, identity.tier, _as_tuples(identity.config))
     result = Record(identity, "done", environment=environment(run.device), command=command(identity))
     try:
-        seed_libraries(run, threads)
-        result.environment = environment(run.device)
         resolve(experiment.run)(run, config)
         _refuse_not_finite(run)
     except BaseException as error:
@@ -211,10 +210,11 @@ def main() -> None:
     import torch  # noqa: F401 - the parent's clock starts once the imports are done
 
     resolve(experiment.run)
+    run = Run(identity, Path(job["folder"]), job["device"], events)
+    seed_libraries(run, job["threads"])
     _send(events, {"event": "ready"})
     _limit_memory(job["memory_limit"])
-    run = Run(identity, Path(job["folder"]), job["device"], events)
-    result = perform(run, experiment, job["threads"])
+    result = perform(run, experiment)
     try:
         path = records.write(run.folder, result)
     except UserError as error:
