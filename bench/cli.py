@@ -102,13 +102,20 @@ def _forget(job: object, out: Path) -> None:
 def report(
     folders: Annotated[list[Path] | None, typer.Argument(help="Folders with records.")] = None,
     out: Annotated[Path, typer.Option(help="Folder that receives the report.")] = Path("reports"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if it would change.")] = False,
 ) -> None:
     """Write tables, figures and one HTML page from records; trains nothing."""
     from bench.report.build import build
+    from bench.verify import stale_files
 
     given = folders or [folder for folder in (Path("reports"), Path("results")) if folder.is_dir()]
     if not given:
         raise UserError("no records: neither reports/ nor results/ exists here; run `cnf-bench run` first")
+    if check:
+        stale = stale_files(given, out)
+        for name in stale:
+            typer.echo(f"would change: {out / name}")
+        raise typer.Exit(1 if stale else 0)
     typer.echo(build(given, out))
 
 
