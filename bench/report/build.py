@@ -1,0 +1,53 @@
+"""From records and claims to the report: tables, figures, corrections and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.claim import Verdict
+from bench.record import read_all, write_atomically
+from bench.report import latex, markdown, measured, verdicts
+from bench.report.content import Report, collect
+from bench.report.html import page
+from bench.report.table import csv_text
+
+
+def build(folders: Sequence[Path], out: Path) -> Path:
+    """Write the report of the records below some folders and return the path of `index.html`.
+
+    The same records give the same bytes: nothing written depends on the clock or on where it is written.
+
+    Raises:
+        UserError: a folder or record cannot be read, claims are malformed, or `out` cannot be written.
+    """
+    report = collect(list(read_all(folders)))
+    for name, content in files(report):
+        write_atomically(out / name, content)
+    return out / "index.html"
+
+
+def files(report: Report) -> Iterator[tuple[str, str | bytes]]:
+    """Yield every file of the report, by its path below the output folder."""
+    for section in report.sections:
+        name, title = f"tables/{section.experiment.name}", section.experiment.title
+        rows = measured.csv_rows(section.experiment, section.records)
+        yield f"{name}.md", markdown.document(title, section.tables)
+        yield f"{name}.tex", latex.document(section.tables)
+        yield f"{name}.csv", csv_text(measured.CSV_HEADER, rows)
+        for figure in section.figures:
+            for kind, content in figure.files.items():
+                yield f"figures/{figure.name}.{kind}", content
+    yield from _claim_files("claims", "All claims", report.verdicts)
+    for paper in dict.fromkeys(v.claim.paper for v in report.verdicts):
+        chosen = [v for v in report.verdicts if v.claim.paper == paper]
+        yield from _claim_files(f"claims-{paper}", f"Claims of {verdicts.paper_title(paper)}", chosen)
+    yield "CORRECTIONS.md", verdicts.corrections(report.verdicts)
+    yield "index.html", page(report)
+
+
+def _claim_files(name: str, title: str, chosen: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
+    table = verdicts.table(chosen, title)
+    yield f"tables/{name}.md", markdown.document(title, [table])
+    yield f"tables/{name}.tex", latex.document([table])
+    yield f"tables/{name}.csv", csv_text(verdicts.CSV_HEADER, verdicts.csv_rows(chosen))

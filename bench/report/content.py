@@ -1,0 +1,64 @@
+"""What a report says, before it is written: records joined with the present definitions and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.claim import Verdict, is_current, judge_all, load_claims
+from bench.experiment import Experiment, registry
+from bench.record import Record
+from bench.report import measured
+from bench.report.figures import Drawn, draw_all
+from bench.report.table import Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one experiment."""
+
+    experiment: Experiment
+    records: Sequence[Record]
+    tables: Sequence[Table]
+    figures: Sequence[Drawn]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the files are made of.
+
+    Args:
+        verdicts: one for every claim.
+        sections: experiments with current records above tier smoke, by name.
+        absent: experiments without any such record, by name.
+        smoke: current records of tier smoke; they fill no table of results.
+        stale: records that no present definition with its declared config would make again; not used.
+    """
+
+    verdicts: Sequence[Verdict]
+    sections: Sequence[Section]
+    absent: Sequence[Experiment]
+    smoke: Sequence[Record]
+    stale: Sequence[Record]
+
+
+def collect(records: Sequence[Record]) -> Report:
+    """Join records with the present definitions and claims."""
+    present = [r for r in records if is_current(r.identity)]
+    used: dict[str, list[Record]] = {}
+    for record in present:
+        if record.identity.tier != "smoke":
+            used.setdefault(record.identity.experiment, []).append(record)
+    known = sorted(registry().values(), key=lambda e: e.name)
+    return Report(
+        verdicts=judge_all(load_claims(), present),
+        sections=[_section(e, used[e.name]) for e in known if e.name in used],
+        absent=[e for e in known if e.name not in used],
+        smoke=[r for r in present if r.identity.tier == "smoke"],
+        stale=[r for r in records if not is_current(r.identity)],
+    )
+
+
+def _section(experiment: Experiment, records: Sequence[Record]) -> Section:
+    tables = measured.tables(experiment, records)
+    return Section(experiment, records, tables, list(draw_all(experiment, records)))

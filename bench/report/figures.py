@@ -1,0 +1,85 @@
+"""Figures of an experiment: those it declares, else its recorded curves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.experiment import TIERS, Experiment, resolve
+from bench.record import Record
+from bench.report import style
+from bench.report.measured import in_order
+
+CURVES = "bench.report.figures:curves"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as files: name, caption, and the bytes of `svg` and `pdf`."""
+
+    name: str
+    caption: str
+    files: dict[str, bytes]
+
+
+def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Drawn]:
+    """Yield the figures of the finished runs of the highest tier; a figure function may decline with None."""
+    done = [r for r in in_order(experiment, records) if r.status == "done"]
+    if not done:
+        return
+    tier = max((r.identity.tier for r in done), key=TIERS.index)
+    chosen = [r for r in done if r.identity.tier == tier]
+    seeds = ", ".join(str(s) for s in sorted({r.identity.seed for r in chosen}))
+    for name, reference in (experiment.figures or {"curves": CURVES}).items():
+        function = resolve(reference)
+        with style.context():
+            figure = function(chosen)
+        if figure is not None:
+            told = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")
+            caption = f"{experiment.title}. {told}. Tier {tier}, seeds {seeds}."
+            yield Drawn(f"{experiment.name}.{name}", caption, style.render(figure))
+
+
+def curves(records: Sequence[Record]) -> Any:
+    """Every recorded curve: the mean over seeds thick, each seed thin."""
+    keys = list(dict.fromkeys(key for record in records for key in record.curves))
+    if not keys:
+        return None
+    cols = min(3, len(keys))
+    rows = -(-len(keys) // cols)
+    figure, panels = style.new_figure(rows, cols, squeeze=False)
+    variants = list(dict.fromkeys(r.identity.variant for r in records))
+    for key, ax in zip(keys, panels.flat, strict=False):
+        _panel(ax, key, variants, records)
+    for ax in list(panels.flat)[len(keys) :]:
+        ax.set_visible(False)
+    handles = {
+        label: h for ax in figure.axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+    return figure
+
+
+def _panel(ax: Any, key: str, variants: Sequence[str], records: Sequence[Record]) -> None:
+    import numpy as np
+
+    shown = []
+    for place, variant in enumerate(variants):
+        series = [r.curves[key] for r in records if r.identity.variant == variant and key in r.curves]
+        if not series:
+            continue
+        look = {"color": style.COLOURS[place % 8], "linestyle": style.LINES[place // 8 % 4]}
+        for curve in series:
+            ax.plot(curve.x, curve.y, linewidth=0.5, alpha=0.6, **look)
+        # Seeds that stopped at different x have no common mean; their thin lines then stand alone.
+        alike = all(curve.x == series[0].x for curve in series)
+        mean = np.mean([c.y for c in series], axis=0) if alike else np.full(len(series[0].x), np.nan)
+        ax.plot(series[0].x, mean, label=variant, **look)
+        shown += [y for curve in series for y in curve.y]
+        ax.set(xlabel=series[0].x_label, ylabel=series[0].y_label)
+    ax.set_title(key)
+    finite = [y for y in shown if np.isfinite(y)]
+    if finite and min(finite) > 0 and max(finite) > 100 * min(finite):
+        ax.set_yscale("log")

@@ -1,0 +1,166 @@
+"""Tables of what was measured: variants against metrics, one table a tier, one protocol a column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.experiment import TIERS, Experiment
+from bench.metrics.catalogue import split_key
+from bench.record import Record
+from bench.report.table import EMPTY, Column, Table, display_unit, narrowed, number
+from bench.stats import mean_interval
+
+CSV_HEADER = (
+    "experiment", "variant", "tier", "seed", "status",
+    "metric", "value", "unit", "protocol", "n", "se", "message",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What one column holds: a metric key, measured in one way; `alone` where the block has no other way."""
+
+    key: str
+    protocol: str
+    alone: bool
+
+    def values(self, records: Iterable[Record]) -> list[float]:
+        """Return the values of those records that measured the key in this way."""
+        return [m.value for r in records if (m := r.metrics.get(self.key)) and m.protocol == self.protocol]
+
+    @property
+    def header(self) -> str:
+        """The key, with the protocol where another column has the same key."""
+        return self.key if self.alone else f"{self.key} by {self.protocol}"
+
+
+def tables(experiment: Experiment, records: Sequence[Record]) -> list[Table]:
+    """Return a table a tier, highest first, then the runs that did not finish."""
+    blocks = []
+    for tier in reversed(TIERS):
+        block = [r for r in records if r.identity.tier == tier]
+        if block:
+            blocks.append(narrowed(_block(experiment, tier, block)))
+    return blocks + failures(experiment, records)
+
+
+def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Table:
+    by_variant = {v: [r for r in records if r.identity.variant == v] for v in experiment.variants}
+    done = [r for r in in_order(experiment, records) if r.status == "done"]
+    quantities = list(_quantities(experiment, done))
+    columns, divisors = [Column("variant"), Column("runs")], []
+    for quantity in quantities:
+        unit, divisor = display_unit(_unit(quantity, done), quantity.values(done))
+        columns.append(Column(quantity.header, unit, "right"))
+        divisors.append(divisor)
+    rows = [
+        (variant, _statuses(runs), *(_cell(q, runs, d) for q, d in zip(quantities, divisors, strict=True)))
+        for variant, runs in by_variant.items()
+        if runs
+    ]
+    seeds = ", ".join(str(s) for s in sorted({r.identity.seed for r in records}))
+    caption = (
+        f"{experiment.title} ({experiment.name}), tier {tier}, seeds {seeds}: "
+        "mean ± half-width of the 95 % Student-t interval over seeds."
+    )
+    absent = [variant for variant, runs in by_variant.items() if not runs]
+    notes = [
+        *_protocol_notes(quantities),
+        *([f"No record at this tier: {', '.join(absent)}."] if absent else []),
+    ]
+    return Table(f"Measured, tier {tier}", caption, tuple(columns), tuple(rows), tuple(notes))
+
+
+def in_order(experiment: Experiment, records: Iterable[Record]) -> list[Record]:
+    """Return records by variant as declared, then by tier, highest first, then by seed."""
+    variants = list(experiment.variants)
+    return sorted(
+        records,
+        key=lambda r: (variants.index(r.identity.variant), -TIERS.index(r.identity.tier), r.identity.seed),
+    )
+
+
+def _quantities(experiment: Experiment, records: Sequence[Record]) -> Iterator[Quantity]:
+    protocols: dict[str, dict[str, None]] = {}
+    for record in records:
+        for key, measured in record.metrics.items():
+            protocols.setdefault(key, {})[measured.protocol] = None
+    for name in experiment.metrics:
+        for key in (k for k in protocols if split_key(k)[0] == name):
+            yield from (Quantity(key, protocol, len(protocols[key]) == 1) for protocol in protocols[key])
+
+
+def _unit(quantity: Quantity, records: Iterable[Record]) -> str:
+    return next(r.metrics[quantity.key].unit for r in records if quantity.key in r.metrics)
+
+
+def _cell(quantity: Quantity, runs: Sequence[Record], divisor: float) -> str:
+    done = [r for r in runs if r.status == "done"]
+    values = [v / divisor for v in quantity.values(done)]
+    if not values:
+        return EMPTY
+    interval = mean_interval(values)
+    text = number(interval.mean)
+    if interval.high is not None:
+        text += f" ± {number(interval.high - interval.mean, 2)}"
+    return text if len(values) == len(done) else f"{text} (n={len(values)})"
+
+
+def _statuses(runs: Iterable[Record]) -> str:
+    counts = Counter(r.status for r in runs)
+    return ", ".join(
+        f"{n} {status}" for status, n in sorted(counts.items(), key=lambda c: (c[0] != "done", c[0]))
+    )
+
+
+def _protocol_notes(quantities: Sequence[Quantity]) -> Iterator[str]:
+    """One line a protocol; a metric's bare name stands for all its qualifiers where they agree."""
+    by_name: dict[str, set[str]] = {}
+    for quantity in quantities:
+        by_name.setdefault(split_key(quantity.key)[0], set()).add(quantity.protocol)
+    lines: dict[str, dict[str, None]] = {}
+    for quantity in quantities:
+        name = split_key(quantity.key)[0]
+        shown = name if len(by_name[name]) == 1 else quantity.key
+        if quantity.alone:
+            lines.setdefault(quantity.protocol, {})[shown] = None
+    yield from (f"{', '.join(keys)}: protocol {protocol}." for protocol, keys in lines.items())
+
+
+def failures(experiment: Experiment, records: Iterable[Record]) -> list[Table]:
+    """Return the table of runs that did not finish, or nothing."""
+    failed = [r for r in in_order(experiment, records) if r.status != "done"]
+    if not failed:
+        return []
+    rows = tuple(
+        (
+            r.identity.variant,
+            r.identity.tier,
+            str(r.identity.seed),
+            r.status,
+            EMPTY if r.last_t is None else number(r.last_t),
+            EMPTY if r.nfe is None else str(r.nfe),
+            r.message or "",
+        )
+        for r in failed
+    )
+    columns = (
+        Column("variant"), Column("tier"), Column("seed", align="right"), Column("status"),
+        Column("last t", align="right"), Column("NFE", align="right"),
+        Column("message", align="text", width=0.4),
+    )  # fmt: skip
+    caption = f"Runs of {experiment.name} that did not finish; none of their numbers is used."
+    return [Table("Runs that did not finish", caption, columns, rows)]
+
+
+def csv_rows(experiment: Experiment, records: Iterable[Record]) -> Iterator[tuple[object, ...]]:
+    """Yield every seed's every number, in full precision; a run that measured nothing has one row."""
+    for record in in_order(experiment, records):
+        i = record.identity
+        head = (i.experiment, i.variant, i.tier, i.seed, record.status)
+        for key, m in record.metrics.items():
+            yield *head, key, m.value, m.unit, m.protocol, m.n, m.se, record.message
+        if not record.metrics:
+            yield *head, *(None,) * 6, record.message

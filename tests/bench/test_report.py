@@ -1,0 +1,475 @@
+"""The report: tables, figures, page, corrections; built from made-up records of a made-up paper."""
+
+import csv
+import importlib.metadata
+import io
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+
+from bench.claim import Claim, Verdict, judge_all, load_claims
+from bench.errors import UserError
+from bench.experiment import ENTRY_POINTS, registry
+from bench.metrics.catalogue import metric, split_key
+from bench.record import Curve, Measured, Record, identify, read_all, write
+from bench.report import latex, markdown, measured, style, verdicts
+from bench.report.build import build
+from bench.report.content import collect
+from bench.report.html import page
+from bench.report.show import show
+from bench.report.table import Column, Table, display_unit, narrowed, number
+from bench.stats import mean_interval
+
+ENVIRONMENT = {
+    "commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.0", "python": "3.11"},
+    "cpu": "Test CPU", "cores": 2, "threads": 1, "device": "cpu", "gpu": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def fake(fake_paper, monkeypatch):
+    """The fake paper and no other."""
+    every = importlib.metadata.entry_points
+
+    def entry_points(**wanted):
+        found = every(**wanted)
+        return [e for e in found if e.name == "fake"] if wanted.get("group") == ENTRY_POINTS else found
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    return registry()["fake.act"]
+
+
+def made(experiment, variant, seed, metrics=(), tier="cpu", status="done", **more):
+    """A record as a run would leave it; metrics are (key, value) or (key, value, protocol)."""
+    values = {
+        key: Measured(value, metric(split_key(key)[0]).unit, protocol[0] if protocol else "p/1")
+        for key, value, *protocol in metrics
+    }
+    identity = identify(experiment, variant, tier, seed)
+    return Record(identity, status, metrics=values, environment=ENVIRONMENT, **more)
+
+
+def three_seeds(experiment, variant, values, **more):
+    return [
+        made(experiment, variant, s, [("max_error", v), ("nfe", 7)], **more) for s, v in enumerate(values)
+    ]
+
+
+@pytest.fixture
+def records(fake):
+    curve = {"error": Curve((0.0, 1.0, 2.0), (1.0, 0.1, 0.001), "step", "error")}
+    return [
+        *three_seeds(fake, "plain", [1.0, 1.1, 1.2], curves=curve),
+        *three_seeds(fake, "double", [2.0, 2.2, 2.4], curves=curve),
+        made(
+            fake, "diverges", 0, [("nfe", 99)], status="diverged", message="a_b | c [x]", last_t=0.5, nfe=17
+        ),
+        made(registry()["fake.train"], "sgd", 0, [("train_loss", 1.0)], tier="smoke"),
+    ]
+
+
+def judged(records):
+    return judge_all(load_claims(), records)
+
+
+def folder_of(tmp_path, records):
+    for record in records:
+        write(tmp_path / "in", record)
+    return tmp_path / "in"
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def test_two_builds_give_the_same_bytes(records, tmp_path):
+    source = folder_of(tmp_path, records)
+    index = build([source], tmp_path / "a")
+    build([source], tmp_path / "deep" / "b")
+    first = contents(tmp_path / "a")
+    assert index == tmp_path / "a" / "index.html"
+    assert first == contents(tmp_path / "deep" / "b")
+    tables = {f"tables/{n}.{k}" for n in ("fake.act", "claims", "claims-fake") for k in ("md", "csv", "tex")}
+    figures = {f"figures/fake.act.curves.{k}" for k in ("svg", "pdf")}
+    assert set(first) == tables | figures | {"index.html", "CORRECTIONS.md"}
+
+
+def test_the_order_of_folders_and_files_does_not_matter(records, tmp_path):
+    for i, record in enumerate(records):
+        write(tmp_path / f"in{i % 2}", record)
+    build([tmp_path / "in0", tmp_path / "in1"], tmp_path / "a")
+    build([tmp_path / "in1", tmp_path / "in0"], tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_report_can_be_written_where_its_records_lie(records, tmp_path):
+    source = folder_of(tmp_path, records)
+    build([source], source)
+    first = contents(source)
+    build([source], source)
+    assert contents(source) == first
+
+
+def test_building_imports_neither_torch_nor_pyplot(tmp_path):
+    (tmp_path / "in").mkdir()
+    code = (
+        "import sys; from pathlib import Path; from bench.report import build, show, figures;"
+        f"build.build([Path({str(tmp_path / 'in')!r})], Path({str(tmp_path / 'out')!r}));"
+        "from bench.report import style; style.render(style.new_figure()[0]);"
+        "assert 'matplotlib' in sys.modules;"
+        "print([m for m in ('torch', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(records, tmp_path):
+    source = folder_of(tmp_path, records)
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError) as caught:
+        build([source], tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_missing_record_folder_is_a_user_error(fake, tmp_path):
+    with pytest.raises(UserError, match="no folder"):
+        build([tmp_path / "absent"], tmp_path / "out")
+
+
+def test_smoke_runs_alone_fill_no_table_of_results(fake, tmp_path):
+    runs = [made(fake, "plain", s, [("max_error", 0.123456)], tier="smoke") for s in range(2)]
+    runs.append(made(fake, "diverges", 0, tier="smoke", status="diverged", message="gone"))
+    html = build([folder_of(tmp_path, runs)], tmp_path / "out").read_text()
+    assert "Smoke runs prove that it runs" in html
+    assert re.search(r"fake\.act</th>\s*<td[^>]*>2</td>\s*<td[^>]*>1</td>", html)
+    assert not (tmp_path / "out" / "tables" / "fake.act.md").exists()
+    assert not any(b"0.1235" in body or b"0.123456" in body for body in contents(tmp_path / "out").values())
+
+
+def test_stale_records_are_named_and_not_used(fake, records):
+    old = made(fake, "sleeps", 0, [("max_error", 777.0)])
+    old.identity = replace(old.identity, version=99)
+    html = page(collect([*records, old]))
+    assert "1 not used" in html
+    assert "fake.act/sleeps cpu seed 0" in html
+    assert "777" not in html
+
+
+def test_no_records_at_all_still_make_a_page(fake):
+    html = page(collect([]))
+    assert "No results" in html
+    assert "not run" in html
+
+
+# -- measured tables -------------------------------------------------------------------------------
+
+
+def test_a_cell_is_the_mean_and_the_half_width_of_the_interval(fake, records):
+    table = measured.tables(fake, records[:7])[0]
+    interval = mean_interval([1.0, 1.1, 1.2])
+    assert [c.header for c in table.columns] == ["variant", "runs", "max_error", "nfe"]
+    assert table.rows[0] == ("plain", "3 done", f"1.100 ± {interval.high - 1.1:.2f}", "7 ± 0")
+    assert "tier cpu, seeds 0, 1, 2" in table.caption
+
+
+def test_one_seed_has_no_interval(fake):
+    table = measured.tables(fake, three_seeds(fake, "plain", [0.5]))[0]
+    assert table.rows[0][2] == "0.5000"
+
+
+def test_failed_runs_show_their_status_and_lend_no_number(fake, records):
+    failed = made(fake, "plain", 3, [("max_error", 9e9)], status="diverged", message="gone")
+    table, failures = measured.tables(fake, [*records[:7], failed])
+    assert [row[:3] for row in table.rows] == [
+        ("plain", "3 done, 1 diverged", table.rows[0][2]),
+        ("double", "3 done", table.rows[1][2]),
+        ("diverges", "1 diverged", "–"),
+    ]
+    assert table.rows[0][2].startswith("1.100")
+    assert failures.rows[-1] == ("diverges", "cpu", "0", "diverged", "0.5000", "17", "a_b | c [x]")
+
+
+def test_tiers_never_share_a_table(fake):
+    offered = replace(fake, tiers={"cpu": {}, "gpu": {}})
+    runs = three_seeds(offered, "plain", [1.0, 1.0]) + three_seeds(offered, "plain", [2.0, 2.0], tier="gpu")
+    tables = measured.tables(offered, runs)
+    assert [t.title for t in tables] == ["Measured, tier gpu", "Measured, tier cpu"]
+    assert [t.rows[0][2] for t in tables] == ["2 ± 0", "1 ± 0"]
+
+
+def test_two_protocols_never_share_a_column(fake):
+    runs = [
+        made(fake, "plain", 0, [("max_error", 1.0, "exact/64"), ("nfe", 7, "count")]),
+        made(fake, "double", 0, [("max_error", 3.0, "exact/32"), ("nfe", 7, "count")]),
+    ]
+    table = measured.tables(fake, runs)[0]
+    headers = [c.header for c in table.columns]
+    assert headers == ["variant", "runs", "max_error by exact/64", "max_error by exact/32", "nfe"]
+    assert [row[2:] for row in table.rows] == [("1", "–", "7"), ("–", "3", "7")]
+    assert table.notes[0] == "nfe: protocol count."
+
+
+def test_seeds_of_two_protocols_are_not_averaged(fake):
+    runs = [made(fake, "plain", s, [("max_error", float(s), f"p{s}")]) for s in (1, 2)]
+    assert measured.tables(fake, runs)[0].rows[0][2:] == ("1 (n=1)", "2 (n=1)")
+
+
+def test_metrics_stand_in_the_declared_order(fake):
+    runs = [made(fake, "plain", 0, [("nfe", 7), ("max_error[b]", 2.0), ("max_error[a]", 1.0)])]
+    table = measured.tables(fake, runs)[0]
+    assert [c.header for c in table.columns[2:]] == ["max_error[b]", "max_error[a]", "nfe"]
+    assert table.notes[0] == "max_error, nfe: protocol p/1."
+
+
+def test_a_column_has_one_unit(fake):
+    experiment = replace(fake, metrics=("peak_memory", "solve_time"))
+    runs = [
+        made(experiment, variant, 0, [("peak_memory", size), ("solve_time", seconds)])
+        for variant, size, seconds in (("plain", 2**20 * 3, 0.002), ("double", 2**19, 0.25))
+    ]
+    table = measured.tables(experiment, runs)[0]
+    assert [c.label for c in table.columns[2:]] == ["peak_memory (MiB)", "solve_time (ms)"]
+    assert [row[2:] for row in table.rows] == [("3", "2"), ("0.5000", "250")]
+
+
+def test_a_wide_table_is_turned():
+    columns = (Column("variant"), *(Column(f"m{i}", "s", "right") for i in range(11)))
+    wide = Table("t", "c", columns, (("a", *"0123456789x"), ("b", *"ABCDEFGHIJy")))
+    turned = narrowed(wide)
+    assert [c.header for c in turned.columns] == ["quantity", "a", "b"]
+    assert turned.rows[0] == ("m0 (s)", "0", "A")
+    assert turned.rows[-1] == ("m10 (s)", "x", "y")
+    narrow = replace(wide, columns=columns[:10], rows=tuple(row[:10] for row in wide.rows))
+    assert narrowed(narrow) is narrow
+
+
+def test_the_csv_has_every_seed_in_full_precision(fake, records):
+    text = io.StringIO()
+    csv.writer(text).writerows([measured.CSV_HEADER, *measured.csv_rows(fake, records[:7])])
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    errors = [float(r["value"]) for r in rows if r["variant"] == "plain" and r["metric"] == "max_error"]
+    assert errors == [1.0, 1.1, 1.2]
+    assert {r["status"] for r in rows if r["variant"] == "diverges"} == {"diverged"}
+    bare = list(measured.csv_rows(fake, [made(fake, "breaks", 0, status="error", message="planted")]))
+    assert len(bare) == 1
+    assert len(bare[0]) == len(measured.CSV_HEADER)
+    assert bare[0][-1] == "planted"
+
+
+# -- numbers and escapes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (208266.0, "208266"), (0.97512, "0.9751"), (97.1, "97.10"), (1234.56, "1235"),
+        (-0.0123456, "-0.01235"), (1.23456e-5, "1.235e-05"), (1.5e12, "1.500e+12"), (0.0, "0"),
+        (float("nan"), "nan"),
+    ],
+)  # fmt: skip
+def test_numbers_keep_four_digits(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "shown"),
+    [
+        ("bytes", [10.0, 2048.0], ("KiB", 1024.0)), ("bytes/step", [2**21], ("MiB/step", 2.0**20)),
+        ("bytes", [3.0], ("bytes", 1.0)), ("s", [1e-5], ("µs", 1e-6)), ("s", [5.0, 1e-3], ("s", 1.0)),
+        ("count", [5.0], ("", 1.0)), ("nats", [5.0], ("nats", 1.0)), ("bytes", [0.0], ("bytes", 1.0)),
+    ],
+)  # fmt: skip
+def test_the_largest_value_chooses_the_unit(unit, values, shown):
+    assert display_unit(unit, values) == shown
+
+
+def test_latex_escapes_marks_symbols_and_powers():
+    assert latex.escape("50% & $x_1$ #2") == r"50\% \& \$x\_\allowbreak{}1\$ \#2"
+    assert latex.escape("1.235e-05 ± 2e+03") == r"$1.235\times10^{-5}$ $\pm$ $2\times10^{3}$"
+    assert latex.escape("λ ≤ Σ² †") == r"$\lambda$ $\le$ $\Sigma$$^{2}$ \textdagger{}"
+    assert latex.escape("日") == "[U+65E5]"
+    assert latex.escape("x1e-3y") == "x1e-3y"
+
+
+def test_latex_rows_have_as_many_cells_as_columns(fake, records):
+    for table in (*measured.tables(fake, records[:7]), verdicts.table(judged(records), "t")):
+        text = latex.render(table)
+        body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == 1 + len(table.rows)
+        assert all(len(re.findall(r"(?<!\\)&", row)) == len(table.columns) - 1 for row in rows)
+        assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+
+
+def test_markdown_cells_can_not_break_the_table(fake, records):
+    failures = markdown.render(measured.tables(fake, records[:7])[1])
+    assert r"a\_b \| c \[x\]" in failures
+    rows = [line for line in failures.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
+
+
+def test_the_page_escapes_text_of_records(fake):
+    run = made(fake, "plain", 0, status="error", message="<script>alert(1)</script>")
+    assert "<script>alert" not in page(collect([run]))
+
+
+# -- claims ----------------------------------------------------------------------------------------
+
+
+def test_claims_stand_beside_what_was_measured(records):
+    by_id = {row[0]: row for row in verdicts.table(judged(records), "t").rows}
+    error, double = by_id["fake.error"], by_id["fake.double"]
+    assert error[3] == "0.5 †"
+    assert re.fullmatch(r"1\.100 \[0\.85\d\d, 1\.348\]", error[4])
+    assert error[5:8] == ("3", "cpu", "not reproduced")
+    assert double[4].startswith("2")
+    assert double[7] == "reproduced"
+
+
+def test_an_order_without_a_number_is_shown_as_a_quotient():
+    claim = Claim("a", "fake", "a beats b", "Table 1", "order", "recalled", relation="<")
+    assert verdicts.documented(claim) == "< 1 (quotient) †"
+
+
+def test_corrections_give_source_measurement_and_reason(records):
+    impossible = Claim(
+        "z.is", "zoo", "score is 8.5", "Table 9", "text", "read", verdict="impossible", note="max is 2"
+    )
+    found = [*judged(records), Verdict(impossible, "impossible", reason=impossible.note)]
+    text = verdicts.corrections(found)
+    assert (
+        text.index("## fake") < text.index("### fake.error") < text.index("## zoo") < text.index("### z.is")
+    )
+    assert "fake.double" not in text
+    assert "- Source (Table 1): the error is 0.5 (0.5 †)" in text
+    assert "3 seeds, tier cpu, fake.act/plain" in text
+    assert "- Why: max is 2" in text
+
+
+def test_claims_csv_has_one_row_a_claim_and_every_seed(records, tmp_path):
+    build([folder_of(tmp_path, records)], tmp_path / "out")
+    with (tmp_path / "out" / "tables" / "claims.csv").open(newline="") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream)}
+    assert set(rows) == {"fake.error", "fake.double"}
+    assert [float(v) for v in rows["fake.error"]["seeds"].split()] == [1.0, 1.1, 1.2]
+
+
+def test_every_verdict_has_a_badge_on_the_page(records):
+    html = page(collect(records))
+    assert '<span class="badge not-reproduced">not reproduced</span>' in html
+    assert '<span class="badge reproduced">reproduced</span>' in html
+    assert "cnf-bench run fake.act --tier cpu --seeds 3" in html
+    assert "Test CPU, 2 cores" in html
+    assert "0123456789" in html
+
+
+def test_the_page_asks_no_network_for_anything(records):
+    html = page(collect(records))
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
+    assert "data:image/svg+xml;base64," in html
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A config without settings."""
+
+
+SEEN = []
+
+
+def draw(records):
+    """Error of each variant."""
+    SEEN.extend(records)
+    figure, ax = style.new_figure()
+    ax.plot([0, 1], [r.value("max_error") for r in records][:2])
+    return figure
+
+
+def decline(records):
+    """Nothing."""
+
+
+def drawn(experiment, records):
+    from bench.report.figures import draw_all
+
+    return list(draw_all(experiment, records))
+
+
+def test_declared_figures_get_the_finished_runs_of_the_highest_tier(fake):
+    experiment = replace(
+        fake, tiers={"cpu": {}, "gpu": {}}, figures={"e": f"{__name__}:draw", "no": f"{__name__}:decline"}
+    )
+    SEEN.clear()
+    runs = three_seeds(experiment, "plain", [1.0, 2.0]) + three_seeds(
+        experiment, "plain", [3.0, 4.0], tier="gpu"
+    )
+    runs.append(made(experiment, "diverges", 0, tier="gpu", status="diverged"))
+    (figure,) = drawn(experiment, runs)
+    assert figure.name == "fake.act.e"
+    assert "Error of each variant. Tier gpu, seeds 0, 1." in figure.caption
+    assert [r.value("max_error") for r in SEEN] == [3.0, 4.0]
+    assert figure.files["svg"].startswith(b"<?xml")
+    assert figure.files["pdf"].startswith(b"%PDF")
+
+
+def test_curves_are_drawn_where_nothing_is_declared(fake, records):
+    (figure,) = drawn(fake, records[:7])
+    assert figure.name == "fake.act.curves"
+    assert drawn(fake, three_seeds(fake, "plain", [1.0])) == []
+
+
+def test_seeds_of_unequal_length_have_no_mean_curve(fake):
+    from bench.report.figures import curves
+
+    lengths = [Curve((0.0, 1.0), (3.0, 2.0)), Curve((0.0, 1.0, 2.0), (3.0, 2.0, 1.0))]
+    figure = curves([made(fake, "plain", s, curves={"loss": c}) for s, c in enumerate(lengths)])
+    lines = figure.axes[0].get_lines()
+    assert [line.get_linewidth() for line in lines[:2]] == [0.5, 0.5]
+    assert all(y != y for y in lines[2].get_ydata())
+
+
+def test_drawing_leaves_the_callers_style_alone():
+    import matplotlib
+
+    before = matplotlib.rcParams["axes.grid"]
+    figure, _ = style.new_figure()
+    style.render(figure)
+    assert matplotlib.rcParams["axes.grid"] == before
+
+
+# -- show ------------------------------------------------------------------------------------------
+
+
+def test_show_tells_what_a_record_holds(fake):
+    from rich.console import Console
+
+    run = made(
+        fake, "diverges", 0, [("max_error[a/1]", 0.25)], status="diverged", message="not [finite]", nfe=17
+    )
+    console = Console(file=io.StringIO(), width=120)
+    console.print(show(run))
+    text = console.file.getvalue()
+    for part in (
+        "fake.act/diverges cpu seed 0",
+        "diverged",
+        "not [finite]",
+        "max_error[a/1]",
+        "0.2500",
+        "Test CPU",
+    ):
+        assert part in text
+
+
+def test_records_survive_the_way_through_a_folder(records, tmp_path):
+    again = list(read_all([folder_of(tmp_path, records)]))
+    assert page(collect(again)) == page(collect(list(reversed(records))))
