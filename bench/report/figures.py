@@ -47,7 +47,7 @@ def curves(records: Sequence[Record]) -> Any:
     keys = list(dict.fromkeys(key for record in records for key in record.curves))
     if not keys:
         return None
-    cols = min(3, len(keys))
+    cols = 2 if len(keys) == 4 else min(3, len(keys))
     rows = -(-len(keys) // cols)
     figure, panels = style.new_figure(rows, cols, squeeze=False)
     variants = list(dict.fromkeys(r.identity.variant for r in records))

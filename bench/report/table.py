@@ -77,7 +77,7 @@ def number(value: float, digits: int = 4) -> str:
         return str(value)
     if value == round(value) and abs(value) < 1e9:
         return str(round(value))
-    if not 1e-3 <= abs(value) < 1e6:
+    if not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}"
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 

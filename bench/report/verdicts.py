@@ -12,13 +12,13 @@ from bench.report.table import EMPTY, Column, Table, number
 
 COLUMNS = (
     Column("id", align="text", width=0.14),
-    Column("where", align="text", width=0.1),
+    Column("where", align="text", width=0.12),
     Column("claim", align="text", width=0.18),
-    Column("documented", align="text", width=0.1),
-    Column("measured", align="text", width=0.12),
+    Column("documented", align="text", width=0.14),
+    Column("measured", align="text", width=0.14),
     Column("n", align="right"),
     Column("tier"),
-    Column("verdict", align="text", width=0.08),
+    Column("verdict"),
     Column("reason", align="text", width=0.2),
 )
 CSV_HEADER = (

@@ -295,14 +295,15 @@ def test_latex_escapes_marks_symbols_and_powers():
     assert latex.escape("1.235e-05 ± 2e+03") == r"$1.235\times10^{-5}$ $\pm$ $2\times10^{3}$"
     assert latex.escape("λ ≤ Σ² †") == r"$\lambda$ $\le$ $\Sigma$$^{2}$ \textdagger{}"
     assert latex.escape("日") == "[U+65E5]"
-    assert latex.escape("x1e-3y") == "x1e-3y"
+    assert latex.escape("dopri5-1e-3 at 0.5") == "dopri5-1e-3 at 0.5"
+    assert latex.escape("fake.act 9.2") == r"fake.\allowbreak{}act 9.2"
 
 
 def test_latex_rows_have_as_many_cells_as_columns(fake, records):
     for table in (*measured.tables(fake, records[:7]), verdicts.table(judged(records), "t")):
         text = latex.render(table)
         body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
-        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        rows = [line for line in body.splitlines() if line.endswith(r"\tabularnewline")]
         assert len(rows) == 1 + len(table.rows)
         assert all(len(re.findall(r"(?<!\\)&", row)) == len(table.columns) - 1 for row in rows)
         assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
