@@ -55,7 +55,10 @@ def collect(records: Sequence[Record]) -> Report:
         sections=[_section(e, used[e.name]) for e in known if e.name in used],
         absent=[e for e in known if e.name not in used],
         smoke=[r for r in present if r.identity.tier == "smoke"],
-        stale=[r for r in records if not is_current(r.identity)],
+        stale=sorted(
+            (r for r in records if not is_current(r.identity)),
+            key=lambda r: (r.identity.label, r.identity.id),
+        ),
     )
 
 

@@ -60,15 +60,22 @@ def three_seeds(experiment, variant, values, **more):
 
 @pytest.fixture
 def records(fake):
-    curve = {"error": Curve((0.0, 1.0, 2.0), (1.0, 0.1, 0.001), "step", "error")}
     return [
-        *three_seeds(fake, "plain", [1.0, 1.1, 1.2], curves=curve),
-        *three_seeds(fake, "double", [2.0, 2.2, 2.4], curves=curve),
+        *three_seeds(fake, "plain", [1.0, 1.1, 1.2]),
+        *three_seeds(fake, "double", [2.0, 2.2, 2.4]),
         made(
             fake, "diverges", 0, [("nfe", 99)], status="diverged", message="a_b | c [x]", last_t=0.5, nfe=17
         ),
         made(registry()["fake.train"], "sgd", 0, [("train_loss", 1.0)], tier="smoke"),
     ]
+
+
+@pytest.fixture
+def curved(records):
+    """The same records with a curve each; drawing is slow, so only the tests of figures ask for them."""
+    for record in records:
+        record.curves = {"error": Curve((0.0, 1.0, 2.0), (1.0, 0.1, 0.001), "step", "error")}
+    return records
 
 
 def judged(records):
@@ -88,8 +95,8 @@ def contents(folder):
 # -- the whole -------------------------------------------------------------------------------------
 
 
-def test_two_builds_give_the_same_bytes(records, tmp_path):
-    source = folder_of(tmp_path, records)
+def test_two_builds_give_the_same_bytes(curved, tmp_path):
+    source = folder_of(tmp_path, curved)
     index = build([source], tmp_path / "a")
     build([source], tmp_path / "deep" / "b")
     first = contents(tmp_path / "a")
@@ -371,8 +378,8 @@ def test_every_verdict_has_a_badge_on_the_page(records):
     assert "0123456789" in html
 
 
-def test_the_page_asks_no_network_for_anything(records):
-    html = page(collect(records))
+def test_the_page_asks_no_network_for_anything(curved):
+    html = page(collect(curved))
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
     assert "data:image/svg+xml;base64," in html
 
@@ -423,8 +430,8 @@ def test_declared_figures_get_the_finished_runs_of_the_highest_tier(fake):
     assert figure.files["pdf"].startswith(b"%PDF")
 
 
-def test_curves_are_drawn_where_nothing_is_declared(fake, records):
-    (figure,) = drawn(fake, records[:7])
+def test_curves_are_drawn_where_nothing_is_declared(fake, curved):
+    (figure,) = drawn(fake, curved[:7])
     assert figure.name == "fake.act.curves"
     assert drawn(fake, three_seeds(fake, "plain", [1.0])) == []
 
