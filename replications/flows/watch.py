@@ -1,0 +1,145 @@
+"""A field as torchdiffeq sees it: on one tensor, its evaluations counted, the failures of a solve named."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import RunFailure
+from replications.flows.solver import Solver
+
+Field = Callable[[Any, Any], Any]
+
+
+class Underflow(RunFailure):
+    """The step an error estimate asks for is too small to move t."""
+
+    def __init__(self, message: str, last_t: float | None = None, nfe: int | None = None) -> None:
+        super().__init__("underflow", message, last_t, nfe)
+
+
+class NFEBudget(RunFailure):
+    """A solve would need more function evaluations than its solver allows."""
+
+    def __init__(self, message: str, last_t: float | None = None, nfe: int | None = None) -> None:
+        super().__init__("nfe-budget", message, last_t, nfe)
+
+
+class Diverged(RunFailure):
+    """The state or its error estimate is no longer finite."""
+
+    def __init__(self, message: str, last_t: float | None = None, nfe: int | None = None) -> None:
+        super().__init__("diverged", message, last_t, nfe)
+
+
+class FlatField:
+    """A field on one tensor: the parts of a tuple state laid end to end, a tensor as it is.
+
+    Args:
+        field: f, called as `field(t, y)`.
+        state: what has the structure and shapes of y.
+    """
+
+    def __init__(self, field: Field, state: Any) -> None:
+        self.field = field
+        self.shapes = None if isinstance(state, Tensor) else [part.shape for part in state]
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return f(t, y)."""
+        return self.join(self.field(t, self.split(y)))
+
+    def join(self, state: Any) -> Tensor:
+        """Return a state as one tensor."""
+        return state if self.shapes is None else torch.cat([part.reshape(-1) for part in state])
+
+    def split(self, y: Tensor) -> Any:
+        """Undo `join`, on any number of leading axes."""
+        if self.shapes is None:
+            return y
+        parts = y.split([shape.numel() for shape in self.shapes], dim=-1)
+        return tuple(part.reshape(*y.shape[:-1], *shape) for part, shape in zip(parts, self.shapes))
+
+    def around(self, field: Field) -> FlatField:
+        """Return another field on the same tensor."""
+        other = copy.copy(self)
+        other.field = field
+        return other
+
+    @torch.no_grad()
+    def norm(self, y: Tensor) -> Tensor:
+        """Return the largest root mean square of the parts; without gradient, so the first step has none."""
+        parts = (y,) if self.shapes is None else self.split(y)
+        return torch.stack([part.abs().square().mean().sqrt() for part in parts]).max()
+
+
+class Watch:
+    """What a solver integrates in place of a flat field.
+
+    torchdiffeq calls `callback_step` before each step of an adaptive method; where the step must fail, it
+    raises a typed error ahead of torchdiffeq's bare assertion.
+
+    Attributes:
+        nfe: evaluations so far.
+        slope: what the last evaluation gave.
+        callback_accept_step: called with (t, y, dt) of each accepted step, where set.
+    """
+
+    callback_accept_step: Callable[[Tensor, Tensor, Tensor], None]
+
+    def __init__(self, flat: FlatField, solver: Solver, t0: float, t1: float) -> None:
+        self.flat, self.solver, self.t1, self.budget = flat, solver, t1, solver.max_nfe
+        self.nfe = 0
+        self.last_t: float | Tensor = t0
+        self.slope: Tensor | None = None
+        self.sign = 1.0 if t1 > t0 else -1.0
+        if solver.adaptive:
+            self.callback_step = functools.partial(self._check_step, self.sign)
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return f(t, y), counted."""
+        self.spend(t, 1)
+        slope = self.slope = self.flat(t, y)
+        return slope
+
+    def spend(self, t: Tensor, evaluations: int) -> None:
+        """Count evaluations about to happen at t.
+
+        Raises:
+            NFEBudget: they would exceed the solver's budget.
+        """
+        if self.budget is not None and self.nfe + evaluations > self.budget:
+            needs = f"{self.solver.method} needs more than {self.budget} function evaluations"
+            raise NFEBudget(f"{needs} to reach t = {self.t1:g}", float(t), self.nfe)
+        self.nfe += evaluations
+        self.last_t = t
+
+    def finish(self, end: Tensor) -> None:
+        """End the forward solve: no budget holds from here on, for a backward pass.
+
+        Raises:
+            Diverged: the end is not finite.
+        """
+        self.budget = self.slope = None
+        if not torch.isfinite(end).all():
+            raise Diverged(f"the state is not finite at t = {self.t1:g}", self.t1, self.nfe)
+
+    def watch_adjoint(self) -> None:
+        """Name the failures of an adjoint solve too."""
+
+        def check(increasing_t: Tensor, augmented: tuple[Tensor, ...], dt: Tensor) -> None:
+            self._check_step(-self.sign, self.sign * increasing_t, augmented[1], dt)
+
+        self.callback_step_adjoint = check
+
+    def _check_step(self, sign: float, t: Tensor, y: Tensor, dt: Tensor) -> None:
+        at, size = float(t), sign * float(dt)
+        # A step size that is not a number reaches us as the smallest allowed, zero.
+        if size == 0 or not torch.isfinite(y).all():
+            raise Diverged(f"the state or its error estimate is not finite at t = {at:g}", at, self.nfe)
+        if at + size == at:
+            raise Underflow(f"the step size {size:.1e} is too small to move t = {at:g}", at, self.nfe)
