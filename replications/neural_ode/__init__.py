@@ -1,0 +1,1 @@
+"""Replications of the neural_ode experiments."""

@@ -1,0 +1,136 @@
+"""What the Neural ODE experiments are: settings, variants, tiers and reported metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.experiment import Experiment
+
+EPOCH = 469
+"""Iterations an epoch of MNIST at batch 128, the last batch smaller."""
+
+
+@dataclass(frozen=True)
+class MnistConfig:
+    """Settings of `neural_ode.mnist`; the defaults are those of the authors' published example.
+
+    Args:
+        data: data set.
+        network: `mlp`, `resnet` or `ode`.
+        gradient: of `ode`: `backprop` (RK-Net), `adjoint` (ODE-Net) or `checkpoint`.
+        tolerance: relative and absolute tolerance of dopri5, forward and backward.
+        tight_tolerance: the trained network is tested at this one too.
+        iterations: optimizer steps.
+        batch: images an iteration.
+        learning_rate: of SGD, until the first milestone.
+        momentum: of SGD.
+        milestones: shares of the iterations after which the rate falls tenfold; epochs 60, 100, 140 of 160.
+        padding: largest shift of the random crop, in pixels.
+        validate_every: iterations between points of the curve of the test error; 0 for the last one only.
+        test_every: tests on every n-th test image; 1 for all.
+    """
+
+    data: str = "mnist"
+    network: str = "ode"
+    gradient: str = "adjoint"
+    tolerance: float = 1e-3
+    tight_tolerance: float = 1e-6
+    iterations: int = 160 * EPOCH
+    batch: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    milestones: tuple[float, ...] = (60 / 160, 100 / 160, 140 / 160)
+    padding: int = 4
+    validate_every: int = EPOCH
+    test_every: int = 1
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """Settings of `neural_ode.scaling`.
+
+    Args:
+        model: `ode`, or `resnet` for as many residual layers as the others take steps.
+        gradient: of `ode`: `backprop`, `adjoint` or `checkpoint`.
+        batch: B, states integrated together.
+        dim: D, dimension of a state.
+        hidden: widths of the field's hidden layers.
+        gain: factor on the field's initial weights; makes the trajectories bend.
+        steps: numbers of RK4 steps, or of residual layers.
+        tolerances: relative and absolute tolerances of dopri5.
+        reference_tolerance: of the solve that stands for the exact solution.
+        repeats: timed repeats of each measurement.
+    """
+
+    model: str = "ode"
+    gradient: str = "backprop"
+    batch: int = 128
+    dim: int = 64
+    hidden: tuple[int, ...] = (64, 64)
+    gain: float = 3.0
+    steps: tuple[int, ...] = (5, 10, 20, 40, 80)
+    tolerances: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+    reference_tolerance: float = 1e-11
+    repeats: int = 5
+
+
+TINY = {"batch": 8, "dim": 4, "hidden": (8,)}
+LARGE = {"batch": 4096, "dim": 256, "hidden": (256, 256)}
+
+MNIST = Experiment(
+    name="neural_ode.mnist",
+    title="MNIST classification: residual network against ODE network",
+    config=MnistConfig(),
+    run="replications.neural_ode.mnist:run",
+    variants={
+        "mlp": {"network": "mlp", "gradient": "backprop"},
+        "resnet": {"network": "resnet", "gradient": "backprop"},
+        "rknet": {"network": "ode", "gradient": "backprop"},
+        "odenet": {"network": "ode", "gradient": "adjoint"},
+        "odenet_checkpoint": {"network": "ode", "gradient": "checkpoint"},
+    },
+    tiers={
+        "smoke": {"validate_every": 0, "iterations": 2, "batch": 4, "test_every": 500,
+                  "tight_tolerance": 1e-4},
+        "cpu": {"validate_every": 0, "iterations": 150, "batch": 32, "test_every": 5,
+                "tight_tolerance": 1e-5},
+        "gpu": {"iterations": 30 * EPOCH},
+        "paper": {},
+    },
+    metrics=(
+        "test_error", "parameters", "train_loss", "nfe_forward", "nfe_backward", "nfe_ratio", "nfe_test",
+        "trend_slope", "peak_memory", "iteration_time", "train_time",
+    ),
+    data_fields=("data",),
+    figures={"training": "replications.neural_ode.figures:training"},
+    time_limits={"cpu": 600.0},
+)  # fmt: skip
+
+SCALING = Experiment(
+    name="neural_ode.scaling",
+    title="Memory, time, evaluations and error against solver steps and tolerance",
+    config=ScalingConfig(),
+    run="replications.neural_ode.scaling:run",
+    variants={
+        "resnet": {"model": "resnet"},
+        "backprop": {"gradient": "backprop"},
+        "adjoint": {"gradient": "adjoint"},
+        "checkpoint": {"gradient": "checkpoint"},
+    },
+    tiers={
+        "smoke": TINY | {"steps": (2, 4), "tolerances": (1e-2, 1e-4), "repeats": 1},
+        "cpu": {},
+        "gpu": LARGE | {"steps": (5, 10, 20, 40, 80, 160)},
+        "paper": LARGE | {"steps": (5, 10, 20, 40, 80, 160, 320)},
+    },
+    metrics=(
+        "memory_slope", "time_slope", "scaling_exponent", "ratio", "peak_memory", "forward_backward_time",
+        "nfe_forward", "nfe_backward", "nfe_ratio", "gradient_error", "final_error",
+    ),
+    figures={
+        "cost": "replications.neural_ode.figures:cost_of_steps",
+        "tolerance": "replications.neural_ode.figures:tolerance",
+    },
+)  # fmt: skip
+
+EXPERIMENTS = (MNIST, SCALING)

@@ -1,0 +1,72 @@
+"""Figures of the Neural ODE experiments, drawn from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.record import Record
+from bench.report.style import COLOURS, new_figure
+
+
+def _first_seed(records: Sequence[Record], curve: str) -> list[Record]:
+    """Return one record a variant, the lowest seed that holds a curve."""
+    chosen: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: r.identity.seed):
+        if curve in record.curves:
+            chosen.setdefault(record.identity.variant, record)
+    return list(chosen.values())
+
+
+def _lines(ax: Any, records: Sequence[Record], curve: str, scale: float = 1.0, **style: Any) -> None:
+    """Draw one curve of each record, a colour a variant."""
+    for record, colour in zip(records, COLOURS, strict=False):
+        drawn = record.curves[curve]
+        values = [y * scale for y in drawn.y]
+        ax.plot(drawn.x, values, color=colour, label=record.identity.variant, **style)
+
+
+def training(records: Sequence[Record]) -> Any | None:
+    """Loss, and evaluations of the field in the forward and the backward pass, over training."""
+    trained, counted = _first_seed(records, "loss"), _first_seed(records, "nfe_forward")
+    if not counted:
+        return None
+    figure, axes = new_figure(1, 3)
+    panels = (trained, "loss"), (counted, "nfe_forward"), (counted, "nfe_backward")
+    for ax, (chosen, curve) in zip(axes, panels, strict=True):
+        _lines(ax, chosen, curve)
+        ax.set(xlabel="iteration", ylabel=curve.replace("_", " ").replace("nfe", "NFE"))
+        ax.legend()
+    return figure
+
+
+def cost_of_steps(records: Sequence[Record]) -> Any | None:
+    """Peak memory and time of a forward and backward pass against solver steps or layers."""
+    chosen = _first_seed(records, "memory/depth")
+    if not chosen:
+        return None
+    figure, (memory, time) = new_figure(1, 2)
+    _lines(memory, chosen, "memory/depth", 2**-20, marker="o")
+    _lines(time, chosen, "time/depth", marker="o")
+    for ax, label in ((memory, "peak memory (MiB)"), (time, "forward + backward (s)")):
+        ax.set(xscale="log", yscale="log", xlabel="solver steps or layers", ylabel=label)
+        ax.legend()
+    return figure
+
+
+def tolerance(records: Sequence[Record]) -> Any | None:
+    """Error against tolerance, forward time against evaluations, backward against forward evaluations."""
+    chosen = _first_seed(records, "error/tolerance")
+    if not chosen:
+        return None
+    figure, (error, time, nfe) = new_figure(1, 3)
+    _lines(error, chosen[:1], "error/tolerance", marker="o")
+    error.set(xscale="log", yscale="log", xlabel="tolerance", ylabel="relative error of h(1)")
+    _lines(time, chosen[:1], "time/nfe", marker="o")
+    time.set(xlabel="NFE forward", ylabel="forward time (s)", xlim=(0, None), ylim=(0, None))
+    for record, colour in zip(chosen, COLOURS, strict=False):
+        forward, backward = (record.curves[f"nfe_{way}/tolerance"].y for way in ("forward", "backward"))
+        nfe.plot(forward, backward, color=colour, marker="o", label=record.identity.variant)
+    nfe.set(xlabel="NFE forward", ylabel="NFE backward")
+    nfe.legend()
+    return figure
