@@ -6,7 +6,7 @@ import io
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +20,6 @@ from bench.report.build import build
 from bench.report.content import collect
 from bench.report.html import page
 from bench.report.show import show
-from bench.report.table import Column, Table, display_unit, narrowed, number
 from bench.stats import mean_interval
 
 ENVIRONMENT = {
@@ -90,9 +89,6 @@ def folder_of(tmp_path, records):
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-# -- the whole -------------------------------------------------------------------------------------
 
 
 def test_two_builds_give_the_same_bytes(curved, tmp_path):
@@ -175,9 +171,6 @@ def test_no_records_at_all_still_make_a_page(fake):
     assert "not run" in html
 
 
-# -- measured tables -------------------------------------------------------------------------------
-
-
 def test_a_cell_is_the_mean_and_the_half_width_of_the_interval(fake, records):
     table = measured.tables(fake, records[:7])[0]
     interval = mean_interval([1.0, 1.1, 1.2])
@@ -246,17 +239,6 @@ def test_a_column_has_one_unit(fake):
     assert [row[2:] for row in table.rows] == [("3", "2"), ("0.5000", "250")]
 
 
-def test_a_wide_table_is_turned():
-    columns = (Column("variant"), *(Column(f"m{i}", "s", "right") for i in range(11)))
-    wide = Table("t", "c", columns, (("a", *"0123456789x"), ("b", *"ABCDEFGHIJy")))
-    turned = narrowed(wide)
-    assert [c.header for c in turned.columns] == ["quantity", "a", "b"]
-    assert turned.rows[0] == ("m0 (s)", "0", "A")
-    assert turned.rows[-1] == ("m10 (s)", "x", "y")
-    narrow = replace(wide, columns=columns[:10], rows=tuple(row[:10] for row in wide.rows))
-    assert narrowed(narrow) is narrow
-
-
 def test_the_csv_has_every_seed_in_full_precision(fake, records):
     text = io.StringIO()
     csv.writer(text).writerows([measured.CSV_HEADER, *measured.csv_rows(fake, records[:7])])
@@ -268,42 +250,6 @@ def test_the_csv_has_every_seed_in_full_precision(fake, records):
     assert len(bare) == 1
     assert len(bare[0]) == len(measured.CSV_HEADER)
     assert bare[0][-1] == "planted"
-
-
-# -- numbers and escapes ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (208266.0, "208266"), (0.97512, "0.9751"), (97.1, "97.10"), (1234.56, "1235"),
-        (-0.0123456, "-0.01235"), (1.23456e-5, "1.235e-05"), (1.5e12, "1.500e+12"), (0.0, "0"),
-        (float("nan"), "nan"),
-    ],
-)  # fmt: skip
-def test_numbers_keep_four_digits(value, text):
-    assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("unit", "values", "shown"),
-    [
-        ("bytes", [10.0, 2048.0], ("KiB", 1024.0)), ("bytes/step", [2**21], ("MiB/step", 2.0**20)),
-        ("bytes", [3.0], ("bytes", 1.0)), ("s", [1e-5], ("µs", 1e-6)), ("s", [5.0, 1e-3], ("s", 1.0)),
-        ("count", [5.0], ("", 1.0)), ("nats", [5.0], ("nats", 1.0)), ("bytes", [0.0], ("bytes", 1.0)),
-    ],
-)  # fmt: skip
-def test_the_largest_value_chooses_the_unit(unit, values, shown):
-    assert display_unit(unit, values) == shown
-
-
-def test_latex_escapes_marks_symbols_and_powers():
-    assert latex.escape("50% & $x_1$ #2") == r"50\% \& \$x\_\allowbreak{}1\$ \#2"
-    assert latex.escape("1.235e-05 ± 2e+03") == r"$1.235\times10^{-5}$ $\pm$ $2\times10^{3}$"
-    assert latex.escape("λ ≤ Σ² †") == r"$\lambda$ $\le$ $\Sigma$$^{2}$ \textdagger{}"
-    assert latex.escape("日") == "[U+65E5]"
-    assert latex.escape("dopri5-1e-3 at 0.5") == "dopri5-1e-3 at 0.5"
-    assert latex.escape("fake.act 9.2") == r"fake.\allowbreak{}act 9.2"
 
 
 def test_latex_rows_have_as_many_cells_as_columns(fake, records):
@@ -328,9 +274,6 @@ def test_the_page_escapes_text_of_records(fake):
     assert "<script>alert" not in page(collect([run]))
 
 
-# -- claims ----------------------------------------------------------------------------------------
-
-
 def test_claims_stand_beside_what_was_measured(records):
     by_id = {row[0]: row for row in verdicts.table(judged(records), "t").rows}
     error, double = by_id["fake.error"], by_id["fake.double"]
@@ -339,11 +282,6 @@ def test_claims_stand_beside_what_was_measured(records):
     assert error[5:8] == ("3", "cpu", "not reproduced")
     assert double[4].startswith("2")
     assert double[7] == "reproduced"
-
-
-def test_an_order_without_a_number_is_shown_as_a_quotient():
-    claim = Claim("a", "fake", "a beats b", "Table 1", "order", "recalled", relation="<")
-    assert verdicts.documented(claim) == "< 1 (quotient) †"
 
 
 def test_corrections_give_source_measurement_and_reason(records):
@@ -382,14 +320,6 @@ def test_the_page_asks_no_network_for_anything(curved):
     html = page(collect(curved))
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
     assert "data:image/svg+xml;base64," in html
-
-
-# -- figures ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A config without settings."""
 
 
 SEEN = []
@@ -444,18 +374,6 @@ def test_seeds_of_unequal_length_have_no_mean_curve(fake):
     lines = figure.axes[0].get_lines()
     assert [line.get_linewidth() for line in lines[:2]] == [0.5, 0.5]
     assert all(y != y for y in lines[2].get_ydata())
-
-
-def test_drawing_leaves_the_callers_style_alone():
-    import matplotlib
-
-    before = matplotlib.rcParams["axes.grid"]
-    figure, _ = style.new_figure()
-    style.render(figure)
-    assert matplotlib.rcParams["axes.grid"] == before
-
-
-# -- show ------------------------------------------------------------------------------------------
 
 
 def test_show_tells_what_a_record_holds(fake):
