@@ -58,7 +58,11 @@ def test_a_ratio_is_paired_by_seed(fake_paper):
 
 @pytest.mark.parametrize(
     ("double", "verdict"),
-    [((2.0, 2.1, 1.9), "reproduced"), ((0.5, 0.6, 0.5), "not reproduced"), ((2.0, 0.5, 1.0), "not reproduced")],
+    [
+        ((2.0, 2.1, 1.9), "reproduced"),
+        ((0.5, 0.6, 0.5), "not reproduced"),
+        ((2.0, 0.5, 1.0), "not reproduced"),
+    ],
 )
 def test_an_order_needs_the_whole_interval(fake_paper, double, verdict):
     order = claim(kind="order", value=None, relation="<", against={"variant": "double"})

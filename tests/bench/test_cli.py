@@ -18,7 +18,9 @@ def cli(*arguments, cwd=None):
 @pytest.fixture
 def results(fake_paper, tmp_path):
     out = tmp_path / "results"
-    done = cli("run", "fake.act/plain", "fake.act/double", "--tier", "cpu", "--seeds", 2, "--jobs", 2, "--out", out)
+    done = cli(
+        "run", "fake.act/plain", "fake.act/double", "--tier", "cpu", "--seeds", 2, "--jobs", 2, "--out", out
+    )
     assert done.returncode == 0, done.stderr
     return out
 

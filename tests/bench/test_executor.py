@@ -56,10 +56,21 @@ def test_seeds_repeat_differ_and_pair_across_processes(fake_paper, tmp_path):
     assert value["double", 0] == 2 * value["plain", 0]
 
 
-def start(folder, *arguments):
+def start(folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", "run", "fake.train", "--tier", "cpu", "--seeds", "2", "--out", str(folder)]
-        + list(arguments),
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            "fake.train",
+            "--tier",
+            "cpu",
+            "--seeds",
+            "2",
+            "--out",
+            folder,
+        ],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -74,7 +85,9 @@ def wait_for(condition, seconds=60.0):
 
 
 def children_of(pid):
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
     return [int(word) for word in listed.stdout.split()]
 
 

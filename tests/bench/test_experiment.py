@@ -64,7 +64,7 @@ def test_a_declaration_with_an_unknown_key_is_refused_at_once():
 def test_selection_by_pattern(fake_paper):
     assert len(select(["fake.*"])) == len(registry()["fake.act"].variants) + 1
     assert [v for _, v in select(["fake.act/d*"])] == ["double", "diverges", "dies"]
-    with pytest.raises(UserError, match="did you mean fake.act"):
+    with pytest.raises(UserError, match=r"did you mean fake\.act"):
         select(["fake.art"])
 
 

@@ -31,7 +31,8 @@ def train(run, config):
     """Fit y = w x by gradient descent with the shared training loop."""
     import torch
 
-    from replications.flows.train import Training, train as loop
+    from replications.flows.train import Training
+    from replications.flows.train import train as loop
 
     model = torch.nn.Linear(4, 1)
     generator = run.torch_generator("weights")
