@@ -11,6 +11,8 @@ from torch import Tensor, nn
 State = Tensor | tuple[Tensor, ...]
 """What a field maps to its time derivative: one tensor, or a tuple of them."""
 
+_graph_task = torch._C._current_graph_task_id
+
 
 class CountedField(nn.Module):
     """A field `(t, state) -> dstate/dt` that counts its evaluations.
@@ -29,15 +31,20 @@ class CountedField(nn.Module):
     def __init__(self, field: Callable[[Any, State], State]) -> None:
         super().__init__()
         self.field = field
-        self._counts = [
-            0,
-            0,
-        ]  # forward, backward; a list, for to set a module's attribute is slow
+        # An instance attribute is found before `Module.__getattr__`, which would cost more than the count.
+        self.__dict__["field"] = field
+        self._counts = [0, 0]  # forward, backward
 
     def forward(self, t: Any, state: State) -> State:
         """Evaluate the field and count it."""
-        self._counts[torch._C._current_graph_task_id() != -1] += 1
+        self._counts[_graph_task() != -1] += 1
         return self.field(t, state)
+
+    __call__ = forward  # the wrapper needs no hooks, and looking for them would double its cost
+
+    def count(self, evaluations: int) -> None:
+        """Count evaluations of the field that went around the wrapper, as those of a compiled step do."""
+        self._counts[_graph_task() != -1] += evaluations
 
     @property
     def forward_evaluations(self) -> int:
