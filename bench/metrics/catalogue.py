@@ -80,6 +80,12 @@ _METRICS = (
     Metric("scaling_exponent", "", "none", "Exponent p of cost ~ size^p."),
     Metric("ratio", "", "none", "Quotient of two measured quantities, named by the qualifier."),
     Metric("trend_slope", "", "none", "Slope of a fitted line, axes named by the qualifier."),
+    Metric(
+        "stability_limit",
+        "",
+        "higher",
+        "Largest h |lambda| at which a method's solution of h' = -lambda h stays bounded.",
+    ),
 )
 
 CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
