@@ -98,7 +98,7 @@ def split(name: str, part: str, device: str) -> tuple[Tensor, Tensor]:
 def run(run: Run, config: ClassifierConfig) -> None:
     """Train the classifier, test it, measure its cost; records metrics, curves and the model."""
     x, y = split(config.data, "train", run.device)
-    arguments = {
+    arguments: dict[str, Any] = {
         "inputs": x.shape[1],
         "rtol": config.rtol,
         "atol": config.atol,

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ class Solution:
         return float(self.errors.max())
 
 
-def classical_rk4(problem: Problem | CountedField, h: Tensor, times: Tensor) -> Tensor:
+def classical_rk4(field: Callable[[Any, Any], Any], h: Tensor, times: Tensor) -> Tensor:
     """Return the states `(N, d)` at the times `(N,)`, one step of the classical method between two of them.
 
     k_1 = f(t, h), k_2 = f(t + dt/2, h + dt k_1/2), k_3 = f(t + dt/2, h + dt k_2/2),
@@ -79,10 +80,10 @@ def classical_rk4(problem: Problem | CountedField, h: Tensor, times: Tensor) -> 
     """
     states = [h]
     for t, dt in zip(times[:-1], times.diff(), strict=True):
-        k_1 = problem(t, h)
-        k_2 = problem(t + dt / 2, h + dt / 2 * k_1)
-        k_3 = problem(t + dt / 2, h + dt / 2 * k_2)
-        k_4 = problem(t + dt, h + dt * k_3)
+        k_1 = field(t, h)
+        k_2 = field(t + dt / 2, h + dt / 2 * k_1)
+        k_3 = field(t + dt / 2, h + dt / 2 * k_2)
+        k_4 = field(t + dt, h + dt * k_3)
         h = h + dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)
         states.append(h)
     return torch.stack(states)
@@ -93,7 +94,8 @@ def integrate(problem: Problem, method: str, times: Tensor, rtol: float = 1e-3) 
 
     A method with a fixed step takes one between two times; an adaptive one has tolerances rtol and rtol / 10.
     """
-    field = CountedField(problem)
+    right_hand_side: Callable[[Any, Any], Tensor] = problem
+    field = CountedField(right_hand_side)
     states = _states(field, problem.initial(), method, times, rtol)
     errors = (states - problem.exact(times)).abs().amax(dim=1)
     return Solution(times, states, errors, field.forward_evaluations)
@@ -151,7 +153,7 @@ def lecture_setup(run: Run, method: str) -> None:
         run.metric(f"mean_error[{key}]", float(solution.errors.mean()), protocol)
         run.metric(f"nfe[{key}]", solution.nfe, protocol)
         if problem.name != "forced_printed":
-            timing = time_repeats(lambda p=problem, t=times: integrate(p, method, t), repeats=3)
+            timing = time_repeats(partial(integrate, problem, method, times), repeats=3)
             run.metric(f"solve_time[{key}]", timing.median, protocol, n=timing.n)
 
 
