@@ -1,0 +1,231 @@
+"""Experiment 3 of the tutorial: memory and time of three ways to the gradient, on frozen pretrained features.
+
+| symbol | code | shape | equation |
+|---|---|---|---|
+| phi | `Extractor.features` | `(B, D)` | features of an image, frozen after pretraining |
+| f | `field` | `(B, D)` | MLP of five linear layers, time by `concat`, tanh |
+| z(1) | `ODEBlock` | `(B, D)` | z' = f(t, z), z(0) = phi(image) |
+| logits | `head` | `(B, 10)` | W z(1) + b |
+
+`forward_backward_time` and `peak_memory` are of one forward and backward pass on one batch, without the
+optimizer's step. `overhead[...]` compares with plain backpropagation through the fixed steps, measured in the same
+process on the same batch and weights, turn by turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.data.images import load, random_crop
+from bench.measure.clock import time_repeats
+from bench.measure.memory import peak_memory, resident_peak
+from replications.flows.block import ODEBlock
+from replications.flows.fields import MlpField, initialise
+from replications.flows.solve import Solver
+from replications.flows.train import Batches, Training, train
+
+if TYPE_CHECKING:
+    from bench.worker import Run
+    from replications.blog.experiments import AdjointMemory
+
+CLASSES = 10
+
+
+class Extractor(nn.Module):
+    """A convolutional network: a stage a width, each halving the image, then a linear layer to D features.
+
+    Args:
+        in_channels: of the images.
+        size: height and width of the images.
+        config: widths of the stages, convolutions a stage, D.
+        generator: draws the initial parameters.
+    """
+
+    def __init__(
+        self, in_channels: int, size: int, config: AdjointMemory, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for width in config.stages:
+            for i in range(config.convolutions):
+                stride = 2 if i == 0 else 1
+                layers += [
+                    nn.Conv2d(channels, width, 3, stride, 1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
+                channels = width
+            size = (size + 1) // 2
+        layers += [nn.Flatten(), nn.Linear(channels * size * size, config.features)]
+        self.features = nn.Sequential(*layers, nn.BatchNorm1d(config.features, affine=False))
+        self.head = nn.Linear(config.features, CLASSES)
+        initialise(self, generator)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `(B, 10)` of normalised images `(B, C, H, W)`; used in pretraining only."""
+        logits: Tensor = self.head(functional.relu(self.features(images)))
+        return logits
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features `(N, D)` and labels `(N,)` of both splits."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+class Classifier(nn.Module):
+    """Logits of features through an ODE block."""
+
+    def __init__(self, config: AdjointMemory, generator: torch.Generator) -> None:
+        super().__init__()
+        field = MlpField(config.features, (config.width,) * (config.layers - 1), generator)
+        self.block = ODEBlock(field, solver_of(config), config.gradient)
+        self.head = nn.Linear(config.features, CLASSES)
+        initialise(self.head, generator)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits `(B, 10)` of features `(B, D)`."""
+        logits: Tensor = self.head(self.block(features))
+        return logits
+
+
+def solver_of(config: AdjointMemory) -> Solver:
+    """Return the variant's solver: `steps` equal steps of Euler, or dopri5."""
+    if config.adaptive:
+        return Solver("dopri5", rtol=config.tolerance, atol=config.tolerance)
+    return Solver(config.fixed_method, steps=config.steps)
+
+
+def run(run: Run, config: AdjointMemory) -> None:
+    """Pretrain and freeze the features, train the classifier, then measure its forward and backward pass."""
+    data = pretrained_features(run, config)
+    model = Classifier(config, run.torch_generator("classifier")).to(run.device)
+    batches = Batches(run, len(data.train), config.batch)
+
+    def loss(iteration: int) -> Tensor:
+        chosen = batches(iteration).to(run.device)
+        return functional.cross_entropy(model(data.train[chosen]), data.train_labels[chosen])
+
+    settings = Training(config.iterations, config.learning_rate, schedule="cosine")
+    log = train(run, model, loss, settings, counted=model.block.counted, phase="classifier")
+    log.record(run)
+    protocol = f"{protocol_of(config)}/{config.iterations} iterations"
+    run.metric("train_time", log.train_time, protocol)
+    run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")
+    run.metric("parameters", sum(p.numel() for p in model.parameters()), "classifier without the extractor")
+    _test(run, model, data, protocol)
+    _measure(run, config, model, lambda: loss(0))
+
+
+def protocol_of(config: AdjointMemory) -> str:
+    """Return the solver's part of the protocol id."""
+    return f"dopri5-{config.tolerance:g}" if config.adaptive else f"{config.fixed_method}-{config.steps}"
+
+
+def pretrained_features(run: Run, config: AdjointMemory) -> Features:
+    """Train the extractor by its recipe and return its features; equal for all variants of a seed."""
+    splits = {name: load(config.data, name) for name in ("train", "test")}
+    images = splits["train"].images[: config.train_images].to(run.device)
+    labels = splits["train"].labels[: config.train_images].to(run.device)
+    normalise = splits["train"].normalise
+    extractor = Extractor(images.shape[1], images.shape[2], config, run.torch_generator("extractor")).to(
+        run.device
+    )
+    batches = Batches(run, len(images), config.batch)
+
+    def loss(iteration: int) -> Tensor:
+        chosen = batches(iteration).to(run.device)
+        raw = images[chosen]
+        if config.crop_padding:
+            raw = random_crop(raw, config.crop_padding, run.torch_generator(f"crop/{iteration}"))
+        return functional.cross_entropy(extractor(normalise(raw)), labels[chosen])
+
+    settings = Training(config.extractor_iterations, config.extractor_lr, schedule="cosine")
+    train(run, extractor, loss, settings, phase="extractor")
+    extractor.eval()
+    test, test_labels = splits["test"].images.to(run.device), splits["test"].labels.to(run.device)
+    found = {name: _features(extractor, raw, normalise) for name, raw in (("train", images), ("test", test))}
+    correct = (extractor.head(functional.relu(found["test"])).argmax(1) == test_labels).double().mean()
+    protocol = f"{config.data}/extractor alone/{config.extractor_iterations} iterations"
+    run.metric("test_accuracy[extractor]", 100 * float(correct), protocol, n=len(test_labels))
+    return Features(found["train"], labels, found["test"], test_labels)
+
+
+@torch.no_grad()
+def _features(extractor: Extractor, raw: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+    return torch.cat([extractor.features(normalise(part)) for part in raw.split(1000)])
+
+
+@torch.no_grad()
+def _test(run: Run, model: Classifier, data: Features, protocol: str) -> None:
+    model.block.counted.reset()
+    logits = model(data.test)
+    correct = (logits.argmax(1) == data.test_labels).double().mean()
+    run.metric("test_accuracy", 100 * float(correct), protocol, n=len(data.test))
+    run.metric("nfe_test", model.block.counted.forward_evaluations, f"{protocol}/one batch")
+
+
+def _measure(run: Run, config: AdjointMemory, model: Classifier, loss: Callable[[], Tensor]) -> None:
+    """Record memory, evaluations and time of a pass, memory first: the timed passes have no instrument on."""
+    protocol = f"{protocol_of(config)}/batch {config.batch}"
+    variant = (config.gradient, solver_of(config))
+    baseline = ("backprop", Solver(config.fixed_method, steps=config.steps))
+
+    def one_pass(how: tuple[str, Solver]) -> None:
+        model.block.gradient, model.block.solver = how
+        model.zero_grad(set_to_none=True)
+        loss().backward()
+
+    one_pass(variant)  # first use allocates workspaces
+    counted = model.block.counted
+    counted.reset()
+    peak = _peak(run, lambda: one_pass(variant))
+    run.metric("nfe_forward", counted.forward_evaluations, protocol)
+    run.metric("nfe_backward", counted.backward_evaluations, protocol)
+    run.metric("peak_memory", peak, protocol)
+    run.metric("resident_memory", resident_peak(), "process, extractor and training included")
+    times, ratios = _turns(run, config.repeats, lambda: one_pass(variant), lambda: one_pass(baseline))
+    run.metric("forward_backward_time", statistics.median(times), f"{protocol}/median", n=len(times))
+    if variant != baseline:
+        against = f"{protocol}/against backprop {config.fixed_method}-{config.steps}"
+        memory = peak / _peak(run, lambda: one_pass(baseline))
+        run.metric("overhead[memory/backprop]", 100 * (memory - 1), against)
+        run.metric(
+            "overhead[time/backprop]",
+            100 * (statistics.median(ratios) - 1),
+            f"{against}/turn by turn",
+            n=len(ratios),
+        )
+
+
+def _peak(run: Run, work: Callable[[], None]) -> int:
+    with peak_memory(run.device) as measured:
+        work()
+    return measured.bytes
+
+
+def _turns(
+    run: Run, repeats: int, work: Callable[[], None], baseline: Callable[[], None]
+) -> tuple[list[float], list[float]]:
+    """Return times of `work` and its quotients with the baseline timed right after each."""
+    times, ratios = [], []
+    for turn in range(repeats):
+        mine, other = (
+            time_repeats(f, device=run.device, warmup=int(turn == 0), repeats=1).median
+            for f in (work, baseline)
+        )
+        times.append(mine)
+        ratios.append(mine / other)
+    return times, ratios

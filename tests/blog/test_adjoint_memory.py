@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from replications.blog import adjoint_memory
+from replications.blog.adjoint_memory import Classifier, Extractor, pretrained_features, solver_of
+from replications.blog.experiments import WAYS
+
+NAME = "blog.adjoint_memory"
+
+
+def features(make_run, variant, seed=0):
+    return pretrained_features(*make_run(NAME, variant, seed=seed))
+
+
+def test_all_ways_of_a_seed_get_the_same_features_and_other_seeds_get_others(make_run):
+    first = features(make_run, "digits_backprop")
+    second = features(make_run, "digits_adjoint_adaptive")
+    assert torch.equal(first.train, second.train)
+    assert torch.equal(first.test, second.test)
+    assert not torch.equal(first.train, features(make_run, "digits_backprop", seed=1).train)
+    assert not first.train.requires_grad
+
+
+def test_all_ways_start_from_one_classifier_and_agree_on_its_gradient(make_run):
+    gradients = {}
+    for way in WAYS:
+        run, config = make_run(NAME, f"digits_{way}", tolerance=1e-8)
+        model = Classifier(config, run.torch_generator("classifier")).double()
+        x = torch.randn(12, config.features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        functional.cross_entropy(model(x), torch.arange(12) % 10).backward()
+        gradients[way] = torch.cat([p.grad.flatten() for p in model.parameters()])
+    torch.testing.assert_close(gradients["checkpoint_fixed"], gradients["backprop"], rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(
+        gradients["checkpoint_adaptive"], gradients["adjoint_adaptive"], rtol=1e-4, atol=1e-7
+    )
+    assert not torch.equal(gradients["adjoint_fixed"], gradients["backprop"])
+
+
+def test_velocity_field_has_five_linear_layers_and_100_steps(make_run):
+    run, config = make_run(NAME, "backprop", tier="cpu")
+    model = Classifier(config, run.torch_generator("classifier"))
+    assert len(model.block.counted.field.layers) == 5
+    assert solver_of(config).steps == 100
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+def test_extractor_fits_every_image_size(make_run, size):
+    run, config = make_run(NAME, "digits_backprop")
+    extractor = Extractor(1, size, config, run.torch_generator("extractor"))
+    assert extractor(torch.zeros(3, 1, size, size)).shape == (3, 10)
+    assert extractor.features(torch.zeros(3, 1, size, size)).shape == (3, config.features)
+
+
+def test_memory_time_and_evaluations_of_every_way(finished):
+    records = {way: finished[NAME, f"digits_{way}"] for way in WAYS}
+    steps = records["backprop"].identity.config["steps"]
+    assert records["backprop"].value("nfe_forward") == steps
+    assert records["backprop"].value("nfe_backward") == 0
+    assert records["adjoint_fixed"].value("nfe_backward") == steps
+    assert records["checkpoint_fixed"].value("nfe_backward") == steps
+    assert "overhead[memory/backprop]" not in records["backprop"].metrics
+    for way, record in records.items():
+        if way != "backprop":
+            baseline = record.value("peak_memory") / (1 + record.value("overhead[memory/backprop]") / 100)
+            assert baseline == pytest.approx(records["backprop"].value("peak_memory"), rel=1e-9)
+            assert record.value("overhead[time/backprop]") > -100
+
+
+@pytest.mark.parametrize("way", ["adjoint_fixed", "checkpoint_fixed"])
+def test_memory_falls_against_backprop_with_many_steps(make_run, way):
+    run, config = make_run(NAME, f"digits_{way}", steps=60, iterations=1, extractor_iterations=1)
+    adjoint_memory.run(run, config)
+    assert run.metrics["overhead[memory/backprop]"].value < -50
