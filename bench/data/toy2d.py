@@ -1,0 +1,127 @@
+"""Two-dimensional densities to learn, and a mixture on the line; each drawn from its own generator.
+
+All of `SETS` but the crescent are those of FFJORD's and OT-Flow's code (grathwohl2019ffjord): the same densities, but
+independent points, any number of them, from no other source of randomness than the generator. There, circles, rings
+and moons are equally spaced before the noise, and every circle, moon and arm gets the same number of points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+
+Points = NDArray[np.float64]
+
+MIXTURE_MEANS = (-2.8, -0.9, 2.0)
+MIXTURE_VARIANCE = 0.4
+
+
+def names() -> list[str]:
+    """Return the names of the sets."""
+    return list(SETS)
+
+
+def draw(name: str, n: int, rng: Generator) -> Points:
+    """Return n independent points `(n, 2)` of the set of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SETS:
+        raise UserError(f"no 2-D set is called {name!r}: choose one of {', '.join(SETS)}")
+    return SETS[name](n, rng)
+
+
+def swissroll(n: int, rng: Generator) -> Points:
+    """Return points on the spiral r = phi, 3 pi/2 <= phi <= 9 pi/2, uniform in phi, + N(0, I), all / 5."""
+    phi = 1.5 * np.pi * (1 + 2 * rng.random(n))
+    return (_polar(phi, phi) + rng.normal(size=(n, 2))) / 5
+
+
+def circles(n: int, rng: Generator) -> Points:
+    """Return points on the circles of radius 1 and 1/2, + N(0, 0.08^2 I), all * 3."""
+    return 3 * (_on_circles((1.0, 0.5), n, rng) + rng.normal(0, 0.08, (n, 2)))
+
+
+def rings(n: int, rng: Generator) -> Points:
+    """Return points on the circles of radius 3, 2.25, 1.5 and 0.75, + N(0, 0.08^2 I)."""
+    return 3 * _on_circles((1.0, 0.75, 0.5, 0.25), n, rng) + rng.normal(0, 0.08, (n, 2))
+
+
+def moons(n: int, rng: Generator) -> Points:
+    """Return points on two half circles that reach into each other, + N(0, 0.1^2 I), then * 2 - (1, 0.2)."""
+    upper = rng.random(n) < 0.5
+    arc = _polar(np.ones(n), np.pi * rng.random(n))
+    points = np.where(upper[:, None], arc, (1.0, 0.5) - arc)
+    return 2 * (points + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)
+
+
+def gaussians8(n: int, rng: Generator) -> Points:
+    """Return points N(c, 0.5^2 I) about 8 centres c equally spaced on the circle of radius 4, all / 1.414."""
+    centre = _polar(np.full(n, 4.0), 2 * np.pi * rng.integers(8, size=n) / 8)
+    return (centre + rng.normal(0, 0.5, (n, 2))) / 1.414
+
+
+def pinwheel(n: int, rng: Generator) -> Points:
+    """Return points of 5 bent arms: (N(1, 0.3^2), N(0, 0.1^2)) turned by 2 pi k/5 + exp(first)/4, all * 2."""
+    along, across = rng.normal(1, 0.3, n), rng.normal(0, 0.1, n)
+    angle = 2 * np.pi * rng.integers(5, size=n) / 5 + 0.25 * np.exp(along)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return 2 * np.stack((along * cos + across * sin, across * cos - along * sin), axis=1)
+
+
+def spirals2(n: int, rng: Generator) -> Points:
+    """Return points of two arms r = phi = 3 pi sqrt(U), + U(0, 1/2) per axis, one arm negated, / 3, + N(0, 0.1^2 I)."""
+    phi = 3 * np.pi * np.sqrt(rng.random(n))
+    arm = phi[:, None] * np.stack((-np.cos(phi), np.sin(phi)), axis=1) + rng.uniform(0, 0.5, (n, 2))
+    sign = rng.choice((-1.0, 1.0), n)
+    return sign[:, None] * arm / 3 + rng.normal(0, 0.1, (n, 2))
+
+
+def checkerboard(n: int, rng: Generator) -> Points:
+    """Return points uniform on the dark squares of a 4 x 4 board over [-4, 4]^2, dark at (-4, -4)..(-2, -2)."""
+    first = rng.uniform(-2, 2, n)
+    second = rng.random(n) - 2 * rng.integers(2, size=n) + np.floor(first) % 2
+    return 2 * np.stack((first, second), axis=1)
+
+
+def crescent(n: int, rng: Generator) -> Points:
+    """Return points at the radius N(2, 0.2^2) and the angle N(pi/2, (pi/5)^2), lowered by 1.5.
+
+    The tutorial that learns a crescent does not define it; this definition is ours.
+    """
+    return _polar(rng.normal(2, 0.2, n), rng.normal(np.pi / 2, np.pi / 5, n)) - (0.0, 1.5)
+
+
+def gaussian_mixture_1d(n: int, rng: Generator) -> Points:
+    """Return points `(n, 1)` of the equal mixture of N(-2.8, 0.4), N(-0.9, 0.4) and N(2, 0.4) (variances)."""
+    means = rng.choice(MIXTURE_MEANS, (n, 1))
+    return means + rng.normal(0, MIXTURE_VARIANCE**0.5, (n, 1))
+
+
+def _polar(radius: Points, angle: Points) -> Points:
+    """Return r (cos a, sin a), `(n, 2)`."""
+    return radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def _on_circles(radii: tuple[float, ...], n: int, rng: Generator) -> Points:
+    """Return points uniform on circles, each as likely."""
+    return _polar(rng.choice(radii, n), 2 * np.pi * rng.random(n))
+
+
+SETS: dict[str, Callable[[int, Generator], Points]] = {
+    "swissroll": swissroll,
+    "circles": circles,
+    "rings": rings,
+    "moons": moons,
+    "8gaussians": gaussians8,
+    "pinwheel": pinwheel,
+    "2spirals": spirals2,
+    "checkerboard": checkerboard,
+    "crescent": crescent,
+}

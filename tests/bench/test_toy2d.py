@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+
+from bench.data import toy2d
+from bench.errors import UserError
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("name", toy2d.names())
+def test_points_depend_on_the_generator_alone(name: str) -> None:
+    np.random.seed(1)  # noqa: NPY002 (what no set may look at)
+    first = toy2d.draw(name, 101, rng(3))
+    np.random.seed(2)  # noqa: NPY002
+    assert first.shape == (101, 2)
+    assert np.array_equal(first, toy2d.draw(name, 101, rng(3)))
+    assert not np.array_equal(first, toy2d.draw(name, 101, rng(4)))
+
+
+@pytest.mark.parametrize("name", toy2d.names())
+def test_halves_of_a_draw_have_one_density(name: str) -> None:
+    first, second = np.split(toy2d.draw(name, 20_000, rng()), 2)
+    error = 5 * first.std(0) * np.sqrt(2 / len(first))
+    assert (np.abs(first.mean(0) - second.mean(0)) < error).all()
+
+
+def test_swissroll_and_moons_are_scikit_learns() -> None:
+    from sklearn.datasets import make_moons, make_swiss_roll
+
+    ours = {name: toy2d.draw(name, 50_000, rng()) for name in ("swissroll", "moons")}
+    roll = make_swiss_roll(50_000, noise=1.0, random_state=0)[0][:, [0, 2]] / 5
+    moons = make_moons(50_000, noise=0.1, random_state=0)[0] * 2 + np.array([-1, -0.2])
+    for mine, theirs in ((ours["swissroll"], roll), (ours["moons"], moons)):
+        for power in (1, 2, 3, 4):
+            np.testing.assert_allclose((mine**power).mean(0), (theirs**power).mean(0), rtol=0.03, atol=0.1)
+        assert np.prod(mine, axis=1).mean() == pytest.approx(np.prod(theirs, axis=1).mean(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "radii", "noise"), [("circles", (3, 1.5), 0.24), ("rings", (3, 2.25, 1.5, 0.75), 0.08)]
+)
+def test_circles_have_their_radii_each_as_often(name: str, radii: tuple[float, ...], noise: float) -> None:
+    r = np.linalg.norm(toy2d.draw(name, 20_000, rng()), axis=1)
+    nearest = np.abs(r[:, None] - np.array(radii)).argmin(1)
+    for i, radius in enumerate(radii):
+        ring = r[nearest == i]
+        assert len(ring) / len(r) == pytest.approx(1 / len(radii), abs=0.02)
+        # E r exceeds the radius by about noise^2 / (2 radius)
+        assert ring.mean() == pytest.approx(radius + noise**2 / (2 * radius), abs=0.01)
+        assert ring.std() == pytest.approx(noise, rel=0.05)
+
+
+def test_eight_gaussians() -> None:
+    x = toy2d.draw("8gaussians", 20_000, rng())
+    angle = 2 * np.pi * np.arange(8) / 8
+    centres = 4 / 1.414 * np.stack((np.cos(angle), np.sin(angle)), 1)
+    nearest = np.linalg.norm(x[:, None] - centres, axis=2).argmin(1)
+    for i, centre in enumerate(centres):
+        cluster = x[nearest == i]
+        assert len(cluster) / len(x) == pytest.approx(1 / 8, abs=0.01)
+        np.testing.assert_allclose(cluster.mean(0), centre, atol=0.05)
+        np.testing.assert_allclose(cluster.std(0), 0.5 / 1.414, rtol=0.05)
+
+
+def test_checkerboard_is_uniform_on_half_the_squares() -> None:
+    squares, counts = np.unique(
+        np.floor(toy2d.draw("checkerboard", 20_000, rng()) / 2), axis=0, return_counts=True
+    )
+    assert len(squares) == 8
+    assert (squares.sum(1) % 2 == 0).all()
+    assert (np.abs(squares + 0.5) < 2).all()
+    np.testing.assert_allclose(counts, 2500, rtol=0.08)
+
+
+def test_pinwheel_turned_by_a_fifth_is_itself() -> None:
+    x = toy2d.draw("pinwheel", 40_000, rng())
+    cos, sin = np.cos(2 * np.pi / 5), np.sin(2 * np.pi / 5)
+    turned = x @ np.array([[cos, sin], [-sin, cos]])
+    grid = [np.linspace(-3, 3, 7)] * 2
+    here, there = (np.histogram2d(*points.T, bins=grid)[0] for points in (x, turned))
+    assert np.abs(here - there).sum() / len(x) < 0.04
+    assert np.hypot(*x.T).mean() == pytest.approx(2.0, abs=0.05)
+
+
+def test_two_spirals_lie_on_their_arms() -> None:
+    x = toy2d.draw("2spirals", 20_000, rng())
+    np.testing.assert_allclose(x.mean(0), 0, atol=0.05)
+    phi = np.linspace(0, 3 * np.pi, 2000)
+    arm = (phi[:, None] * np.stack((-np.cos(phi), np.sin(phi)), 1) + 0.25) / 3
+    distance = np.minimum(*(np.linalg.norm(x[:2000, None] - sign * arm, axis=2).min(1) for sign in (1, -1)))
+    assert np.quantile(distance, 0.99) < 0.4
+    # phi^2 is uniform: so is the square of the radius, up to the noise
+    assert (np.hypot(*x.T) ** 2).mean() == pytest.approx(np.pi**2 / 2, rel=0.05)
+
+
+def test_crescent_is_normal_in_polar_coordinates() -> None:
+    x, y = toy2d.draw("crescent", 20_000, rng()).T
+    radius, angle = np.hypot(x, y + 1.5), np.arctan2(x, y + 1.5)  # from the vertical
+    for value, mean, std in ((radius, 2, 0.2), (angle, 0, np.pi / 5)):
+        assert value.mean() == pytest.approx(mean, abs=0.02)
+        assert value.std() == pytest.approx(std, rel=0.02)
+
+
+def test_mixture_on_the_line() -> None:
+    x = toy2d.gaussian_mixture_1d(50_000, rng())
+    assert x.shape == (50_000, 1)
+    mean = sum(toy2d.MIXTURE_MEANS) / 3
+    second = sum(m**2 for m in toy2d.MIXTURE_MEANS) / 3 + toy2d.MIXTURE_VARIANCE
+    assert x.mean() == pytest.approx(mean, abs=0.05)
+    assert (x**2).mean() == pytest.approx(second, rel=0.02)
+    assert np.array_equal(x, toy2d.gaussian_mixture_1d(50_000, rng()))
+
+
+def test_unknown_set_names_the_others() -> None:
+    with pytest.raises(UserError, match=r"'spiral'.*2spirals"):
+        toy2d.draw("spiral", 3, rng())
