@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ from torchdiffeq import odeint
 
 from bench.measure.clock import Stopwatch
 from bench.measure.nfe import CountedField
-from bench.stats import Interval, paired_ratio
+from bench.stats import Interval, mean_interval
 
 ITERATIONS = 100
 BATCH, DIMENSION, WIDTH = 64, 2, 64
@@ -84,56 +84,52 @@ def instrumented_training(task: Task) -> Iterator[None]:
         yield
 
 
-ARMS = {"bare": bare_training, "instrumented": instrumented_training, "control": bare_training}
+ARMS = {"bare": bare_training, "control": bare_training, "instrumented": instrumented_training}
 """The control is a second bare run: what it differs from the first by is noise."""
 
 
-def run_side_by_side() -> dict[str, float]:
+def run_side_by_side(seed: int) -> dict[str, float]:
     """Return the median time of an iteration, in seconds, of one training run of each arm.
 
-    The runs take turns at every iteration, and in turn at going first, so that all meet the same machine. The
-    clock is the process's: instruments compute and never wait, and what else the machine does stays out.
+    The runs take turns at every iteration, in an order drawn anew each time, so that all meet the same machine.
+    The clock is the process's: instruments compute and never wait, and what else the machine does stays out.
     """
+    generator = random.Random(seed)
     trainings = {name: arm(Task()) for name, arm in ARMS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ARMS}
-    order = deque(ARMS)
     for training in trainings.values():
         next(training)  # warm up
     for _ in range(ITERATIONS):
-        order.rotate()
-        for name in order:
+        for name in generator.sample(list(ARMS), len(ARMS)):
             start = time.process_time()
             next(trainings[name])
             seconds[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def relative_time(runs: list[dict[str, float]], arm: str) -> Interval:
-    """Return the time of an arm over that of the bare one, geometric mean over runs and its interval."""
-    return paired_ratio([run[arm] for run in runs], [run["bare"] for run in runs])
+def overhead(runs: list[dict[str, float]]) -> Interval:
+    """Return what the instruments add, in % of the mean of both bare runs, and its interval over runs."""
+    return mean_interval([200 * run["instrumented"] / (run["bare"] + run["control"]) - 100 for run in runs])
 
 
 class Overhead:
     """The instruments' cost from commit to commit; asv compares by ratio, so 100 stands for no cost."""
 
     timeout = 120.0
+    unit = "% of the time without instruments"
 
     def track_relative_time(self) -> float:
-        runs = [run_side_by_side() for _ in range(5)]
-        return 100 * relative_time(runs, "instrumented").mean
-
-    track_relative_time.unit = "% of the time without instruments"  # type: ignore[attr-defined]
+        return 100 + overhead([run_side_by_side(seed) for seed in range(7)]).mean
 
 
-def main(repeats: int = 15) -> None:
+def main(repeats: int = 30) -> None:
     """Print the time of an iteration, the overhead, and what the control says of the noise."""
-    runs = [run_side_by_side() for _ in range(repeats)]
+    runs = [run_side_by_side(seed) for seed in range(repeats)]
     bare = statistics.median(run["bare"] for run in runs)
     print(f"{repeats} runs of {ITERATIONS} iterations; {1000 * bare:.2f} ms an iteration without instruments")
-    for name, arm in (("overhead", "instrumented"), ("control", "control")):
-        ratio = relative_time(runs, arm)
-        mean, low, high = (100 * (r - 1) for r in (ratio.mean, ratio.low, ratio.high) if r is not None)
-        print(f"{name:9} {mean:+.2f} %, 95 % interval {low:+.2f} to {high:+.2f} %")
+    noise = mean_interval([100 * (run["control"] / run["bare"] - 1) for run in runs])
+    for name, cost in (("overhead", overhead(runs)), ("noise", noise)):
+        print(f"{name:9} {cost.mean:+.2f} %, 95 % interval {cost.low:+.2f} to {cost.high:+.2f} %")
 
 
 if __name__ == "__main__":

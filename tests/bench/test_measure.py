@@ -219,7 +219,7 @@ def test_work_still_queued_before_is_not_timed_and_queued_inside_is(monkeypatch)
     timing = time_repeats(lambda: queue.append(3.0), warmup=0, repeats=2)
     assert timing.values == (3.0, 3.0)
     queue.append(10.0)
-    watch = Stopwatch()
+    watch = Stopwatch("cuda")
     with watch("train"):
         queue.append(4.0)
     assert watch.seconds == {"train": 4.0}
