@@ -24,19 +24,14 @@ TEST_BATCH = 1000
 def run(run: Run, config: MnistConfig) -> None:
     """Train one network, test it, measure one training step's memory."""
     task = Task(run, config)
-    log = train(
-        run,
-        task.model,
-        task.loss,
-        settings(config),
-        task.test_error,
-        counted=task.block and task.block.counted,
-    )
+    counted = task.block.counted if task.block else None
+    log = train(run, task.model, task.loss, settings(config), task.test_error, counted=counted)
     log.record(run)
     record_learning(task, log)
     record_cost(task, log)
     if task.block is not None:
         record_evaluations(task, log, task.block)
+        record_gradient(task, task.block)
     arguments = {"network": config.network, "gradient": config.gradient, "tolerance": config.tolerance}
     run.save_model("replications.neural_ode.method:build", arguments, task.model.state_dict())
 
@@ -74,8 +69,8 @@ class Task:
         return functional.cross_entropy(logits, self.train_set.labels[index].to(self.run.device))
 
     def scaled(self, raw: Tensor, images: ImageSet) -> Tensor:
-        """Return raw images with values 0..1, as the published example feeds them."""
-        return raw.to(self.run.device).float() / images.white
+        """Return raw images with values 0..1, as the published example feeds them; averaged over pixels."""
+        return functional.avg_pool2d(raw.to(self.run.device).float() / images.white, self.config.pool)
 
     @torch.no_grad()
     def test_error(self) -> float:
@@ -133,7 +128,7 @@ def record_evaluations(task: Task, log: Log, block: ODEBlock) -> None:
     run.metric("nfe_ratio", backward / forward, f"mean-over-training/{solver}", len(log.nfe_forward))
     trend = fit_line(range(len(log.nfe_forward)), log.nfe_forward)
     run.metric("trend_slope[nfe_forward/iteration]", trend.slope, f"least-squares/{solver}", trend.n)
-    for qualifier, tolerance in (("", config.tolerance), ("[tight]", config.tight_tolerance)):
+    for qualifier, tolerance in (("[tight]", config.tight_tolerance), ("", config.tolerance)):
         block.solver = dataclasses.replace(block.solver, rtol=tolerance, atol=tolerance)
         block.counted.reset()
         error = task.test_error()
@@ -144,3 +139,20 @@ def record_evaluations(task: Task, log: Log, block: ODEBlock) -> None:
             run.metric(
                 "test_error[tight]", error, f"{task.test_protocol}/dopri5-{tolerance:g}", task.test_size
             )
+
+
+def record_gradient(task: Task, block: ODEBlock) -> None:
+    """Record |g - g*| / |g*| on one training batch, g* by backpropagation through the same solve."""
+    found, exact = (gradient(task, block, kind) for kind in (task.config.gradient, "backprop"))
+    error = float((found - exact).norm() / exact.norm())
+    protocol = f"training-batch/batch-{task.config.batch}/{block.solver.protocol}"
+    task.run.metric("gradient_error", error, protocol)
+
+
+def gradient(task: Task, block: ODEBlock, kind: str) -> Tensor:
+    """Return the first batch's gradient by all parameters, flat, the block differentiated as `kind` says."""
+    block.gradient = kind
+    task.model.zero_grad()
+    task.loss(0).backward()
+    block.gradient = task.config.gradient
+    return torch.cat([p.grad.flatten() for p in task.model.parameters() if p.grad is not None])
