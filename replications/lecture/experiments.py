@@ -130,9 +130,9 @@ CLASSIFIER = Experiment(
     run="replications.lecture.mnist:run",
     variants={
         "mnist": {"data": "mnist"},
-        "digits": {"data": "digits", "epochs": 40},
-        "digits_adjoint": {"data": "digits", "epochs": 40, "gradient": "adjoint"},
-        "digits_T4": {"data": "digits", "epochs": 40, "integration_time": 4.0},
+        "digits": {"data": "digits", "epochs": 20},
+        "digits_adjoint": {"data": "digits", "epochs": 20, "gradient": "adjoint"},
+        "digits_T4": {"data": "digits", "epochs": 20, "integration_time": 4.0},
     },
     tiers={
         "smoke": {"max_iterations": 5, "memory_steps": (2, 4)},

@@ -179,7 +179,7 @@ def stiff_linear(rate: float) -> Linear:
     """Return the system with eigenvalues -1 and -rate whose fast part is gone long before t1."""
     basis = torch.tensor([[2.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
     matrix = basis @ torch.diag(_vector(-1.0, -rate)) @ torch.linalg.inv(basis)
-    return Linear(matrix, _vector(1.0, 0.0), t1=2.0, name="stiff")
+    return Linear(matrix, _vector(1.0, 0.0), t1=1.0, name="stiff")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class VanDerPol(Problem):
     """Van der Pol's equation on its slow branch, where the fast eigenvalue is about -3 mu."""
 
     mu: float = 300.0
-    t1: float = 2.0
+    t1: float = 1.0
     name = "vanderpol"
 
     def __call__(self, t: Tensor, h: Tensor) -> Tensor:

@@ -235,7 +235,7 @@ def stiff(run: Run, config: SolverConfig) -> None:
             _tolerance_metrics(run, problem.name, rtol, integrate(problem, config.method, times, rtol))
 
 
-def stability_limit(method: str, steps: int = 400, bisections: int = 12) -> float:
+def stability_limit(method: str, steps: int = 200, bisections: int = 11) -> float:
     """Return the largest step z at which a method keeps h' = -h, h(0) = 1, at or below 1, by bisection.
 
     On h' = -lambda h the step must stay below z / lambda: 2 for Euler and midpoint, 2.785 for both RK4.
