@@ -2,9 +2,9 @@
 
 | symbol | code | shape | equation |
 |---|---|---|---|
-| t_n, h_n, y_n | `Tape` | `(N,)`, `(N,)`, N states | y_{n+1} = Phi(t_n, h_n, y_n; theta), accepted steps |
-| k_n | `Tape.slopes` | N states or none | first slope of step n where step n - 1 hands it over |
-| a_n = dL/dy_n | `cotangent` | as the state | a_n = (dPhi/dy)^T a_{n+1} |
+| t_n, h_n, y_n | `march.Tape` | `(N,)`, `(N,)`, N states | y_{n+1} = Phi(t_n, h_n, y_n; theta), accepted steps |
+| k_n | second of `starts` | as the state | first slope of step n where step n - 1 hands it over |
+| a_n = dL/dy_n | first of `cotangents` | as the state | a_n = (dPhi/dy)^T a_{n+1} |
 | dL/dtheta | `sums` | as the parameters | sum_n (dPhi/dtheta)^T a_{n+1} |
 
 The steps h_n are constants: how the step size depends on y and theta is not differentiated.
@@ -12,91 +12,104 @@ The steps h_n are constants: how the step size depends on y and theta is not dif
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from replications.flows.stepper import Step
+from replications.flows.stepper import advance, attempt
+from replications.flows.watch import FlatField
+
+if TYPE_CHECKING:
+    from replications.flows.march import March, Tape
+
+Tensors = Sequence[Tensor]
+Moment = tuple[Tensor, Tensor]
+"""(t + c_i h `(s,)`, h) of a step."""
 
 
-@dataclass
-class Tape:
-    """The accepted steps of a solve: start, signed size, state and, where handed over, the first slope."""
+class Steps(NamedTuple):
+    """The three things done with a step, eager or compiled."""
 
-    starts: list[float] = field(default_factory=list)
-    sizes: list[float] = field(default_factory=list)
-    states: list[Tensor] = field(default_factory=list)
-    slopes: list[Tensor] = field(default_factory=list)
+    advance: Callable[..., tuple[Tensor, Tensor]]
+    attempt: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    pull_back: Callable[..., tuple[Tensors, Tensors]]
 
-    def moments(self, nodes: Sequence[float], like: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (t_n + c_i h_n `(s,)`, h_n) of each step, formed in float64, in the type of `like`."""
-        starts, sizes, c = (torch.tensor(x, dtype=torch.float64) for x in (self.starts, self.sizes, nodes))
-        times = (starts[:, None] + sizes[:, None] * c).to(like)
-        # Copies, because compiled code would be made anew for each offset into a shared storage.
-        return [(t.clone(), dt.clone()) for t, dt in zip(times, sizes.to(like))]
+
+def pull_back(
+    flat: FlatField, method: str, params: dict[str, Tensor], when: Moment, start: Tensors, cotangents: Tensors
+) -> tuple[Tensors, Tensors]:
+    """Run a step again; return the cotangents of where it started and its share of the parameters' gradient."""
+    with torch.enable_grad():
+        start = [x.detach().requires_grad_() for x in start]
+        ends = advance(flat, method, *when, *start)[: len(cotangents)]
+    inputs = (*start, *params.values())
+    grads = torch.autograd.grad(ends, inputs, cotangents, allow_unused=True, materialize_grads=True)
+    return grads[: len(start)], grads[len(start) :]
+
+
+def fused_pull_back(
+    flat: FlatField, method: str, params: dict[str, Tensor], when: Moment, start: Tensors, cotangents: Tensors
+) -> tuple[Tensors, Tensors]:
+    """Do the same as a pure function, which torch.compile makes one graph of: nothing is stored in between."""
+
+    def run(params: dict[str, Tensor], *start: Tensor) -> tuple[Tensor, ...]:
+        return advance(flat.with_parameters(params), method, *when, *start)[: len(cotangents)]
+
+    pull = torch.func.vjp(run, params, *start)[1]
+    shares, *of_start = pull(tuple(cotangents))
+    return tuple(of_start), tuple(shares.values())
+
+
+EAGER = Steps(advance, attempt, pull_back)
+
+
+@functools.cache
+def compiled_steps() -> Steps:
+    """Return the steps through torch.compile, one graph each.
+
+    On the CPU it needs a C++ compiler. There is no silent way back to eager code: what can not be compiled
+    raises torch's error, and so does one version too many (each function has one for each field structure,
+    method and shape; torch allows 8, and `torch.compiler.reset()` forgets them).
+    """
+    make = functools.partial(torch.compile, fullgraph=True, dynamic=False)
+    return Steps(make(advance), make(attempt), make(fused_pull_back))
 
 
 class Checkpointed(torch.autograd.Function):
-    """y(t0) -> y(t1); stores the states of the accepted steps and runs each step again on the way back."""
+    """y(t0) -> y(t1); keeps where each accepted step started, and runs it again on the way back."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        run: Callable[[Tensor, Tape], Tensor],
-        step: Step,
-        nodes: Sequence[float],
+        march: March,
+        solve: Callable[[Tensor, Tape], Tensor],
+        tape: Tape,
         y: Tensor,
         *params: Tensor,
     ) -> Tensor:
-        """Solve with `run(y, tape)`, which writes the accepted steps on the tape."""
-        tape = Tape()
-        end = run(y, tape)
-        ctx.moments = tape.moments(nodes, y)
-        ctx.step, ctx.steps, ctx.params = step, len(tape.states), len(params)
-        ctx.save_for_backward(*params, *tape.states, *tape.slopes)
+        """Return `solve(y, tape)`, which writes the accepted steps on the tape."""
+        end = solve(y.detach(), tape)
+        ctx.march, ctx.times, ctx.sizes = march, tape.times, tape.sizes
+        ctx.params, ctx.widths = len(params), [len(start) for start in tape.starts]
+        ctx.save_for_backward(*params, *(x for start in tape.starts for x in start))
+        tape.starts = []
         return end
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         """Pull the cotangent of y(t1) back through the steps, last to first."""
-        saved = ctx.saved_tensors
-        params, states = saved[: ctx.params], saved[ctx.params : ctx.params + ctx.steps]
-        carried = saved[ctx.params + ctx.steps :]
-        slopes = (None, *carried) if carried else (None,) * ctx.steps
+        params, kept = ctx.saved_tensors[: ctx.params], list(ctx.saved_tensors[ctx.params :])
         sums = [torch.zeros_like(p) for p in params]
-        of_slope = None
-        for when, *start in zip(*map(reversed, (ctx.moments, states, slopes))):
-            cotangent, of_slope, shares = _pull_back(ctx.step, when, start, params, (cotangent, of_slope))
+        cotangents: Tensors = (cotangent,)
+        for t, size, width in zip(*map(reversed, (ctx.times, ctx.sizes, ctx.widths))):
+            start = kept[-width:]
+            del kept[-width:]
+            cotangents, shares = ctx.march.pull_back(params, t, size, start, cotangents)
             if sums:
                 torch._foreach_add_(sums, shares)
-        return None, None, None, cotangent, *sums
-
-
-def _pull_back(
-    step: Step,
-    when: tuple[Tensor, Tensor],
-    start: Sequence[Tensor | None],
-    params: Sequence[Tensor],
-    cotangents: tuple[Tensor, Tensor | None],
-) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
-    """Return the cotangents of the state and the first slope of a step, and its share of the parameters'."""
-    with torch.enable_grad():
-        y, slope = (None if x is None else x.detach().requires_grad_() for x in start)
-        assert y is not None
-        ends = step(*when, y, slope)
-    outputs = [(end, a) for end, a in zip(ends, cotangents) if a is not None]
-    inputs = [x for x in (y, slope) if x is not None]
-    grads = torch.autograd.grad(
-        [end for end, _ in outputs],
-        (*inputs, *params),
-        [a for _, a in outputs],
-        allow_unused=True,
-        materialize_grads=True,
-    )
-    n = len(inputs)
-    return grads[0], (grads[1] if n == 2 else None), grads[n:]
+        return None, None, None, cotangents[0], *sums

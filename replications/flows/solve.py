@@ -23,10 +23,9 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.measure.nfe import CountedField
-from replications.flows.checkpoint import Checkpointed, Tape
+from replications.flows.checkpoint import Checkpointed
+from replications.flows.march import March, Tape
 from replications.flows.solver import ADAPTIVE, ONE_STEP, Solver
-from replications.flows.stepper import Step, compiled_step, rk_step, tableau
 from replications.flows.watch import Diverged, Field, FlatField, NFEBudget, Underflow, Watch
 
 __all__ = ["Diverged", "Gradient", "NFEBudget", "Solver", "Underflow", "solve", "trajectory"]
@@ -56,8 +55,8 @@ def solve(
         solver: method, tolerances or steps, budget.
         gradient: `backprop`, `adjoint` or `checkpoint`; see the table of this module.
         adjoint_solver: steers the second solve of `adjoint`; as `solver` by default.
-        compiled: put the steps of `checkpoint` through torch.compile, on the way back and, if they are fixed,
-            on the way there; see `stepper.compiled_step`. A `CountedField` still counts, by their stages.
+        compiled: put the steps of `checkpoint` through torch.compile, forward and backward; see
+            `checkpoint.compiled_steps`. A `CountedField` still counts, by the stages.
 
     Raises:
         Underflow: the step size fell below what t resolves; for `adjoint` possibly in the backward pass.
@@ -67,16 +66,16 @@ def solve(
     """
     _check_request(solver, gradient, compiled)
     watch, y, times = _prepare(field, state, (t0, t1), solver)
-    params: tuple[Tensor, ...] = _parameters(field)
+    params: dict[str, Tensor] = _parameters(field)
     if times[0] == times[1]:
         return state
-    differentiate = torch.is_grad_enabled() and any(x.requires_grad for x in (y, *params))
+    differentiate = torch.is_grad_enabled() and any(x.requires_grad for x in (y, *params.values()))
     if differentiate:
         _check_gradient(solver, gradient)
     if differentiate and gradient == "checkpoint":
         end = _checkpoint(watch, y, times, params, compiled)
     elif differentiate and gradient == "adjoint":
-        end = _adjoint(watch, y, times, params, adjoint_solver or solver)
+        end = _adjoint(watch, y, times, tuple(params.values()), adjoint_solver or solver)
     else:
         with nullcontext() if gradient == "backprop" else torch.no_grad():
             end = _integrate(watch, y, times)[-1]
@@ -134,14 +133,16 @@ def _prepare(
     times = list(times)
     if any(isinstance(t, Tensor) and t.requires_grad for t in times):
         raise UserError("the times of a solve get no gradient; detach them")
-    flat = FlatField(field, state)
+    flat = FlatField(field, None if isinstance(state, Tensor) else [part.shape for part in state])
     y = flat.join(state)
     at = [float(t) for t in times]
     return Watch(flat, solver, at[0], at[-1]), y, torch.tensor(at, dtype=torch.float64, device=y.device)
 
 
-def _parameters(field: Field) -> tuple[Tensor, ...]:
-    return tuple(p for p in field.parameters() if p.requires_grad) if isinstance(field, nn.Module) else ()
+def _parameters(field: Field) -> dict[str, Tensor]:
+    """Return the parameters that need a gradient, by name."""
+    named = field.named_parameters() if isinstance(field, nn.Module) else ()
+    return {name: p for name, p in named if p.requires_grad}
 
 
 def _integrate(watch: Watch, y: Tensor, times: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ def _equal_steps(times: Tensor, steps: int | None) -> Tensor:
     """Return a grid through all times with no step longer than an equal share of the whole."""
     assert steps is not None  # only methods with fixed steps come here
     lengths = times.diff()
-    counts = (lengths / lengths.sum() * steps - 1e-9).ceil().clamp(min=1).int().tolist()
+    counts = (lengths / lengths.sum() * steps - 1e-6).ceil().clamp(min=1).int().tolist()
     pieces = [a + d * torch.arange(n).to(times) / n for a, d, n in zip(times, lengths, counts)]
     return torch.cat((*pieces, times[-1:]))
 
@@ -206,57 +207,11 @@ def _adjoint(watch: Watch, y: Tensor, times: Tensor, params: tuple[Tensor, ...],
     )[-1]
 
 
-def _checkpoint(watch: Watch, y: Tensor, times: Tensor, params: tuple[Tensor, ...], compiled: bool) -> Tensor:
+def _checkpoint(watch: Watch, y: Tensor, times: Tensor, params: dict[str, Tensor], compiled: bool) -> Tensor:
     """Return y(t1), with each accepted step run again for its gradient."""
-    step = _step(watch, compiled)
+    march = March(watch, params, compiled)
     if watch.solver.adaptive:
-        run = functools.partial(_adaptive_run, watch, times)
+        run = functools.partial(march.adaptive, float(times[0]))
     else:
-        run = functools.partial(_fixed_run, watch, times, step)
-    return Checkpointed.apply(run, step, tableau(watch.solver.method).nodes, y, *params)
-
-
-def _step(watch: Watch, compiled: bool) -> Step:
-    """Return one step of the watched field; a compiled one goes around the counter, and tells it so."""
-    flat, counted, advance = watch.flat, None, rk_step
-    if compiled:
-        advance = compiled_step()
-        if isinstance(flat.field, CountedField):
-            counted, flat = flat.field, flat.around(flat.field.field)
-
-    def step(t: Tensor, dt: Tensor, y: Tensor, slope: Tensor | None) -> tuple[Tensor, Tensor]:
-        evaluations = len(t) - (slope is not None)
-        watch.spend(t[0], evaluations)
-        if counted is not None:
-            counted.count(evaluations)
-        return advance(flat, watch.solver.method, t, dt, y, slope)
-
-    return step
-
-
-def _fixed_run(watch: Watch, times: Tensor, step: Step, y: Tensor, tape: Tape) -> Tensor:
-    """Solve with equal steps, the states kept on the tape; torchdiffeq's solution but for rounding."""
-    grid = _equal_steps(times, watch.solver.steps)
-    tape.starts, tape.sizes = grid[:-1].tolist(), grid.diff().tolist()
-    y = y.detach()
-    for t, dt in tape.moments(tableau(watch.solver.method).nodes, y):
-        tape.states.append(y)
-        y, _ = step(t, dt, y, None)
-    return y
-
-
-def _adaptive_run(watch: Watch, times: Tensor, y: Tensor, tape: Tape) -> Tensor:
-    """Solve by torchdiffeq, the accepted steps kept on the tape."""
-    carries = tableau(watch.solver.method).carries
-
-    def accept(t: Tensor, y: Tensor, dt: Tensor) -> None:
-        tape.starts.append(float(t))
-        tape.sizes.append(watch.sign * float(dt))
-        tape.states.append(y)
-        if carries and watch.slope is not None:
-            tape.slopes.append(watch.slope)  # what the next step starts from
-
-    watch.callback_accept_step = accept
-    end = _integrate(watch, y.detach(), times)[-1]
-    del watch.callback_accept_step, tape.slopes[-1:]
-    return end
+        run = functools.partial(march.fixed, _equal_steps(times, watch.solver.steps).tolist())
+    return Checkpointed.apply(march, run, Tape(), y, *params.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from bench.errors import RunFailure
 from replications.flows.solver import Solver
@@ -42,12 +43,11 @@ class FlatField:
 
     Args:
         field: f, called as `field(t, y)`.
-        state: what has the structure and shapes of y.
+        shapes: of the parts of y; None for a tensor.
     """
 
-    def __init__(self, field: Field, state: Any) -> None:
-        self.field = field
-        self.shapes = None if isinstance(state, Tensor) else [part.shape for part in state]
+    def __init__(self, field: Field, shapes: list[torch.Size] | None) -> None:
+        self.field, self.shapes = field, shapes
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y)."""
@@ -62,13 +62,16 @@ class FlatField:
         if self.shapes is None:
             return y
         parts = y.split([shape.numel() for shape in self.shapes], dim=-1)
-        return tuple(part.reshape(*y.shape[:-1], *shape) for part, shape in zip(parts, self.shapes))
+        return tuple(part.reshape((*y.shape[:-1], *shape)) for part, shape in zip(parts, self.shapes))
 
     def around(self, field: Field) -> FlatField:
         """Return another field on the same tensor."""
-        other = copy.copy(self)
-        other.field = field
-        return other
+        return FlatField(field, self.shapes)
+
+    def with_parameters(self, params: dict[str, Tensor]) -> FlatField:
+        """Return the field at other values of the parameters of its module."""
+        field: Any = self.field
+        return self.around(lambda t, y: functional_call(field, params, (t, y))) if params else self
 
     @torch.no_grad()
     def norm(self, y: Tensor) -> Tensor:
@@ -80,33 +83,28 @@ class FlatField:
 class Watch:
     """What a solver integrates in place of a flat field.
 
-    torchdiffeq calls `callback_step` before each step of an adaptive method; where the step must fail, it
+    torchdiffeq calls `callback_step` before each step of an adaptive method; where the step must fail, that
     raises a typed error ahead of torchdiffeq's bare assertion.
 
     Attributes:
         nfe: evaluations so far.
-        slope: what the last evaluation gave.
-        callback_accept_step: called with (t, y, dt) of each accepted step, where set.
+        sign: of t1 - t0.
     """
-
-    callback_accept_step: Callable[[Tensor, Tensor, Tensor], None]
 
     def __init__(self, flat: FlatField, solver: Solver, t0: float, t1: float) -> None:
         self.flat, self.solver, self.t1, self.budget = flat, solver, t1, solver.max_nfe
         self.nfe = 0
         self.last_t: float | Tensor = t0
-        self.slope: Tensor | None = None
         self.sign = 1.0 if t1 > t0 else -1.0
         if solver.adaptive:
-            self.callback_step = functools.partial(self._check_step, self.sign)
+            self.callback_step = functools.partial(self._check_step, self.sign)  # torchdiffeq looks for it
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted."""
         self.spend(t, 1)
-        slope = self.slope = self.flat(t, y)
-        return slope
+        return self.flat(t, y)
 
-    def spend(self, t: Tensor, evaluations: int) -> None:
+    def spend(self, t: float | Tensor, evaluations: int) -> None:
         """Count evaluations about to happen at t.
 
         Raises:
@@ -124,12 +122,29 @@ class Watch:
         Raises:
             Diverged: the end is not finite.
         """
-        self.budget = self.slope = None
+        self.budget = None
         if not torch.isfinite(end).all():
             raise Diverged(f"the state is not finite at t = {self.t1:g}", self.t1, self.nfe)
 
+    def check(self, t: float, size: float, finite: bool = True) -> None:
+        """See whether a step can be taken.
+
+        Args:
+            t: where it starts.
+            size: the step that the last error estimate asks for, with its sign.
+            finite: whether the state is.
+
+        Raises:
+            Diverged: state or error estimate not finite.
+            Underflow: the step does not move t.
+        """
+        if not (finite and math.isfinite(size)):
+            raise Diverged(f"the state or its error estimate is not finite at t = {t:g}", t, self.nfe)
+        if t + size == t:
+            raise Underflow(f"the step size {size:.1e} is too small to move t = {t:g}", t, self.nfe)
+
     def watch_adjoint(self) -> None:
-        """Name the failures of an adjoint solve too."""
+        """Check the steps of an adjoint solve too."""
 
         def check(increasing_t: Tensor, augmented: tuple[Tensor, ...], dt: Tensor) -> None:
             self._check_step(-self.sign, self.sign * increasing_t, augmented[1], dt)
@@ -137,9 +152,6 @@ class Watch:
         self.callback_step_adjoint = check
 
     def _check_step(self, sign: float, t: Tensor, y: Tensor, dt: Tensor) -> None:
-        at, size = float(t), sign * float(dt)
-        # A step size that is not a number reaches us as the smallest allowed, zero.
-        if size == 0 or not torch.isfinite(y).all():
-            raise Diverged(f"the state or its error estimate is not finite at t = {at:g}", at, self.nfe)
-        if at + size == at:
-            raise Underflow(f"the step size {size:.1e} is too small to move t = {at:g}", at, self.nfe)
+        # torchdiffeq replaces a step size that is not a number by the smallest it allows, zero.
+        size = float(dt) or math.nan
+        self.check(float(t), sign * size, bool(torch.isfinite(y).all()))
