@@ -1,0 +1,233 @@
+"""Continuous normalizing flows: a density carried along dx/dt = f(t, x) (chen2018neural, grathwohl2019ffjord).
+
+| symbol | code | shape | equation |
+|---|---|---|---|
+| x, z | `x`, `z` | `(B, *S)` | data x = x(0), base z = x(T), dx/dt = f(t, x) |
+| delta | `Path.delta` | `(B,)` | integral of tr df/dx over 0..T |
+| log p(x) | `CNF.log_prob` | `(B,)` | log p_0(z) + delta, in nats |
+| R_j | `Path.integrals` | `(B,)` | integral of the regularizer r_j over 0..T |
+| T | `CNF.T` | scalar | end time, given or learned |
+
+Data at t = 0 and base at t = T is how the authors of FFJORD and RNODE run it; FFJORD's text has it the other way.
+
+A learned T can not be a limit of integration, which has no gradient. It is a factor instead: with t = T s the
+equation is dx/ds = T f(T s, x) on 0 <= s <= 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.measure.nfe import CountedField
+from replications.flows.divergence import EXACT, Divergence
+from replications.flows.regularizers import REGULARIZERS, needs_frobenius
+from replications.flows.solve import DEFAULT as DOPRI5
+from replications.flows.solve import Solver, solve
+
+UNSTEERED = 2.0**-40
+"""Scale of an integral that is not to steer the steps: its error weighs so much less against the tolerance. As a
+power of two it rounds neither the integral nor the gradient."""
+
+
+Slopes = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, ...]]
+"""(field, t, x) -> slopes of the parts of the state, x first; they depend on x alone."""
+
+
+class Prior(Protocol):
+    """The base density of a flow."""
+
+    def log_prob(self, x: Tensor, /) -> Tensor:
+        """Return log p_0(x) in nats, `(B,)`."""
+
+    def sample(self, n: int, /, generator: torch.Generator, dtype: torch.dtype, device: Any) -> Tensor:
+        """Return n points `(n, *S)`."""
+
+
+@dataclass(frozen=True)
+class Integration:
+    """How the integrals of a flow are computed.
+
+    Args:
+        solver: method, tolerances or steps.
+        divergence: exact or estimated.
+        gradient: `backprop`, `adjoint` or `checkpoint`; see `replications.flows.solve`.
+        regularizers: names of what else is integrated; see `replications.flows.regularizers`.
+        steered: whether the integrals of the regularizers take part in the control of the step size, as x and
+            delta always do.
+        compiled: put the steps of `checkpoint` through torch.compile; see `replications.flows.solve`.
+
+    Raises:
+        UserError: an unknown regularizer, or no absolute tolerance to keep regularizers from steering.
+    """
+
+    solver: Solver = DOPRI5
+    divergence: Divergence = EXACT
+    gradient: str = "checkpoint"
+    regularizers: tuple[str, ...] = ()
+    steered: bool = False
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        needs_frobenius(self.regularizers)  # knows their names
+        if self.regularizers and not self.steered and not self.solver.fixed and self.solver.atol == 0:
+            raise UserError("with atol=0 regularizers always steer the steps: set atol or steered=True")
+
+    @property
+    def scale(self) -> float:
+        """What the integrals of the regularizers are scaled by while they are integrated."""
+        return 1.0 if self.steered else UNSTEERED
+
+    @property
+    def protocol(self) -> str:
+        """Its name in a protocol id: `exact-trace/dopri5-1e-5`, with `/steered` where regularizers are."""
+        steered = ("steered",) if self.regularizers and self.steered else ()
+        return "/".join((self.divergence.protocol, self.solver.protocol, *steered))
+
+
+DEFAULT = Integration()
+
+
+@dataclass(frozen=True)
+class Path:
+    """A batch carried from data to base: its end z, delta `(B,)`, and each regularizer's integral `(B,)`."""
+
+    z: Tensor
+    delta: Tensor
+    integrals: dict[str, Tensor]
+
+
+class CNF(nn.Module):
+    """A continuous normalizing flow.
+
+    Args:
+        field: f, called as `field(t, x)` with a scalar t; no state of a batch may influence another.
+        prior: density p_0 of z.
+        how: how it is integrated; every method takes another one in its place.
+        T: end time; where it starts, if learned.
+        learn_T: make sqrt(T) a parameter.
+
+    Attributes:
+        counted: the field with its counts of forward and backward evaluations.
+
+    Raises:
+        UserError: T <= 0.
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        prior: Prior,
+        how: Integration = DEFAULT,
+        T: float = 1.0,
+        learn_T: bool = False,
+    ) -> None:
+        super().__init__()
+        if T <= 0:
+            raise UserError(f"the end time T must be positive, got {T:g}")
+        self.counted, self.prior, self.how = CountedField(field), prior, how
+        self.root_T = nn.Parameter(torch.tensor(math.sqrt(T))) if learn_T else None
+        self._given_T = T
+
+    @property
+    def T(self) -> float:
+        """The end time."""
+        return self._given_T if self.root_T is None else self.root_T.item() ** 2
+
+    def path(
+        self,
+        x: Tensor,
+        eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        end: float = 1.0,
+        how: Integration | None = None,
+    ) -> Path:
+        """Carry data x `(B, *S)` to the base, with all integrals.
+
+        Args:
+            x: data.
+            eps: probes `(K, B, *S)` of an estimated divergence, fixed for the whole solve.
+            generator: draws them where `eps` is None.
+            end: where to stop, as a multiple of T.
+            how: in place of the flow's own.
+
+        Raises:
+            UserError: an estimate with neither probes nor a generator.
+            RunFailure: as `replications.flows.solve.solve`.
+        """
+        how = how or self.how
+        if eps is None and generator is not None:
+            eps = how.divergence.draw(x, generator)
+        zero = x.new_zeros(len(x))
+        state = (x, zero, *(zero for _ in how.regularizers))
+        z, delta, *integrals = self._solve(functools.partial(_joint, how, eps), state, 0.0, end, how)
+        return Path(z, delta, {name: r / how.scale for name, r in zip(how.regularizers, integrals)})
+
+    def log_prob(
+        self,
+        x: Tensor,
+        eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        how: Integration | None = None,
+    ) -> Tensor:
+        """Return log p(x) in nats, `(B,)`; arguments and errors as `path`."""
+        path = self.path(x, eps, generator, how=how)
+        return self.prior.log_prob(path.z) + path.delta
+
+    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+        """Return z = x(T) of data x `(B, *S)`; no divergence is computed, only x steers the steps."""
+        return self._solve(_alone, (x,), 0.0, 1.0, how or self.how)[0]
+
+    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+        """Return x = x(0) of base points z `(B, *S)`; as `encode`, backwards."""
+        return self._solve(_alone, (z,), 1.0, 0.0, how or self.how)[0]
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator, how: Integration | None = None) -> Tensor:
+        """Return n points of the flow's density, without gradient, in the type and on the device of its parameters."""
+        like = next(self.parameters())
+        return self.decode(self.prior.sample(n, generator, dtype=like.dtype, device=like.device), how)
+
+    def _solve(
+        self, slopes: Slopes, state: tuple[Tensor, ...], start: float, end: float, how: Integration
+    ) -> tuple[Tensor, ...]:
+        """Solve from `start` to `end`, multiples of T."""
+        unit = self._given_T if self.root_T is None else 1.0
+        # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
+        field = CountedField(_Dynamics(cast(nn.Module, self.counted.field), slopes, self.root_T))
+        field._counts = self.counted._counts
+        return solve(field, state, start * unit, end * unit, how.solver, how.gradient, compiled=how.compiled)
+
+
+class _Dynamics(nn.Module):
+    """The state's slopes, in the time t or, where T is learned, s = t / T."""
+
+    def __init__(self, field: nn.Module, slopes: Slopes, root_T: Tensor | None) -> None:
+        super().__init__()
+        self.field, self.slopes, self.root_T = field, slopes, root_T
+
+    def forward(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if self.root_T is None:
+            return self.slopes(self.field, t, state[0])
+        T = self.root_T.square()
+        return tuple(T * slope for slope in self.slopes(self.field, T * t, state[0]))
+
+
+def _alone(field: nn.Module, t: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    """Return the slope of x."""
+    return (field(t, x),)
+
+
+def _joint(
+    how: Integration, eps: Tensor | None, field: nn.Module, t: Tensor, x: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the slopes of x, delta and the integrals of the regularizers."""
+    at = how.divergence(field, t, x, eps, needs_frobenius(how.regularizers))
+    return at.f, at.divergence, *(how.scale * REGULARIZERS[name](at) for name in how.regularizers)

@@ -1,0 +1,302 @@
+"""What every flow has to satisfy, and what is particular to continuous ones."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import replications.flows.march
+from bench.errors import UserError
+from replications.flows.checkpoint import Steps, fused_pull_back
+from replications.flows.cnf import CNF, Integration
+from replications.flows.divergence import Divergence
+from replications.flows.fields import MlpField
+from replications.flows.priors import StandardNormal
+from replications.flows.solve import Solver
+from replications.flows.stepper import advance, attempt
+
+TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
+ALL = ("kinetic_sum", "kinetic_half_mean", "jacobian_sum", "jacobian_mean")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+def cnf(how: Integration = TIGHT, dim: int = 2, learn_T: bool = False) -> CNF:
+    """A flow far enough from the identity that an error shows."""
+    field = MlpField(dim, (16, 16), generator(), time="concatsquash")
+    with torch.no_grad():
+        for weight in field.parameters():
+            weight *= 3
+    return CNF(field, StandardNormal(dim), how, T=1.5, learn_T=learn_T).double()
+
+
+FLOWS: dict[str, Callable[[], CNF]] = {
+    "exact": cnf,
+    "learned T": lambda: cnf(learn_T=True),
+    "fixed steps": lambda: cnf(Integration(Solver("rk4", steps=40))),
+    "adjoint": lambda: cnf(dataclasses.replace(TIGHT, gradient="adjoint")),
+    "backprop": lambda: cnf(dataclasses.replace(TIGHT, gradient="backprop")),
+    "regularized": lambda: cnf(dataclasses.replace(TIGHT, regularizers=ALL)),
+    "4-D": lambda: cnf(dim=4),
+}
+
+
+@pytest.fixture(params=FLOWS)
+def flow(request: pytest.FixtureRequest) -> CNF:
+    return FLOWS[request.param]()
+
+
+def loss(flow: CNF, x: Tensor, eps: Tensor | None = None) -> Tensor:
+    path = flow.path(x, eps)
+    return sum(
+        (r.mean() for r in path.integrals.values()), -(flow.prior.log_prob(path.z) + path.delta).mean()
+    )
+
+
+def gradient(flow: CNF, value: Tensor) -> Tensor:
+    grads = torch.autograd.grad(value, tuple(flow.parameters()), allow_unused=True, materialize_grads=True)
+    return torch.cat([g.flatten() for g in grads])
+
+
+# -- every flow ---------------------------------------------------------------------------------------------
+
+
+def test_shapes(flow: CNF) -> None:
+    d = flow.prior.dim
+    x = flow.sample(5, generator())
+    assert x.shape == flow.encode(x).shape == flow.decode(x).shape == (5, d)
+    assert flow.log_prob(x).shape == (5,)
+    assert not x.requires_grad
+
+
+def test_decode_undoes_encode(flow: CNF) -> None:
+    x = normal(6, flow.prior.dim)
+    z = flow.encode(x)
+    assert (z - x).abs().max() > 0.1
+    torch.testing.assert_close(flow.decode(z), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(flow.path(x).z, z, rtol=0, atol=1e-6)
+
+
+def test_log_determinant_is_that_of_the_full_jacobian(flow: CNF) -> None:
+    x = normal(4, flow.prior.dim)
+    smooth = dataclasses.replace(flow.how, gradient="backprop", regularizers=())
+    jacobian = torch.autograd.functional.jacobian(lambda y: flow.encode(y, smooth).sum(0), x).transpose(0, 1)
+    delta = flow.path(x).delta
+    assert delta.abs().max() > 0.1
+    torch.testing.assert_close(delta, torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_reaches_every_parameter(flow: CNF) -> None:
+    loss(flow, normal(16, flow.prior.dim)).backward()
+    for name, parameter in flow.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_same_seed_same_sample(flow: CNF) -> None:
+    first, again, other = (flow.sample(4, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_type_of_the_parameters_is_kept(flow: CNF, dtype: torch.dtype) -> None:
+    looser = dataclasses.replace(flow.how, solver=Solver("rk4", steps=4))
+    typed = flow.to(dtype)
+    x = typed.sample(4, generator(), looser)
+    assert x.dtype == typed.encode(x, looser).dtype == typed.log_prob(x, how=looser).dtype == dtype
+
+
+def test_saved_and_loaded_it_is_the_same(flow: CNF) -> None:
+    x = normal(4, flow.prior.dim)
+    before = flow.log_prob(x)
+    state = {name: value.clone() for name, value in flow.state_dict().items()}
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.1)
+    assert not torch.allclose(flow.log_prob(x), before)
+    flow.load_state_dict(state)
+    assert torch.equal(flow.log_prob(x), before)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_density_integrates_to_one(dim: int) -> None:
+    flow = cnf(dim=dim)
+    axis = torch.linspace(-9, 9, 2001 if dim == 1 else 121, dtype=torch.float64)
+    points = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
+    with torch.no_grad():
+        density = flow.log_prob(points, how=Integration(Solver(rtol=1e-6, atol=1e-6))).exp()
+    assert (density - flow.prior.log_prob(points).exp()).abs().max() > 0.1 * density.max()
+    assert (density.sum() * (axis[1] - axis[0]) ** dim).item() == pytest.approx(1.0, abs=1e-4)
+
+
+# -- continuous flows ---------------------------------------------------------------------------------------
+
+
+class Linear(nn.Module):
+    """dx/dt = A x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.tensor([[0.3, -1.0], [0.5, -0.7]], dtype=torch.float64))
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return x @ self.matrix.T
+
+    def pushforward(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self(t, x), v @ self.matrix.T
+
+
+def test_linear_flow_is_the_normal_density_of_its_closed_form() -> None:
+    field, T = Linear(), 1.5
+    how = dataclasses.replace(TIGHT, regularizers=("jacobian_sum", "kinetic_sum"))
+    flow, x = CNF(field, StandardNormal(2), how, T=T), normal(5, 2)
+    backwards = torch.linalg.matrix_exp(-T * field.matrix.detach())
+    exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), backwards @ backwards.T)
+    torch.testing.assert_close(flow.log_prob(x), exact.log_prob(x), rtol=1e-7, atol=1e-7)
+    integrals = flow.path(x).integrals
+    torch.testing.assert_close(integrals["jacobian_sum"], (T * field.matrix.square().sum()).expand(5))
+    # d|x|^2/dt is no help; |A x(t)|^2 integrated by Simpson's rule is
+    times = torch.linspace(0, T, 201, dtype=torch.float64)
+    weights = torch.tensor([1.0, *[4.0, 2.0] * 99, 4.0, 1.0], dtype=torch.float64) * (times[1] / 3)
+    speeds = torch.stack(
+        [field(t, x @ torch.linalg.matrix_exp(t * field.matrix).T).square().sum(1) for t in times]
+    )
+    torch.testing.assert_close(integrals["kinetic_sum"], weights @ speeds, rtol=1e-7, atol=1e-7)
+
+
+def test_estimated_density_is_unbiased_in_delta_and_fixed_by_its_probes() -> None:
+    flow, n = cnf(), 2000
+    how = Integration(Solver(rtol=1e-5, atol=1e-5), Divergence("rademacher"))
+    x = normal(1, 2).expand(n, 2)
+    with torch.no_grad():
+        delta = flow.path(x, generator=generator(), how=how).delta
+        exact = flow.path(x[:1]).delta
+        assert (delta.mean() - exact).abs() < 4 * delta.std() / n**0.5
+        eps = how.divergence.draw(x[:8], generator())
+        first, again = (flow.log_prob(x[:8], eps, how=how) for _ in range(2))
+        drawn = flow.log_prob(x[:8], generator=generator(), how=how)
+    assert torch.equal(first, again)
+    assert torch.equal(first, drawn)
+    assert first.std() > 0
+    with pytest.raises(UserError, match="needs probes"):
+        flow.log_prob(x, how=how)
+
+
+@pytest.mark.parametrize("mode", ["adjoint", "checkpoint"])
+def test_gradient_modes_agree(mode: str) -> None:
+    how = Integration(TIGHT.solver, Divergence("gaussian"), "backprop", ("kinetic_sum", "jacobian_mean"))
+    flow, x, eps = cnf(how, learn_T=True), normal(8, 2), normal(1, 8, 2, seed=3)
+    reference = gradient(flow, loss(flow, x, eps))
+    flow.how = dataclasses.replace(how, gradient=mode)
+    tolerance = 1e-11 if mode == "checkpoint" else 1e-6
+    torch.testing.assert_close(gradient(flow, loss(flow, x, eps)), reference, rtol=tolerance, atol=tolerance)
+
+
+def test_each_solve_keeps_its_own_probes_for_the_way_back() -> None:
+    flow, x = cnf(Integration(divergence=Divergence("gaussian"))), normal(8, 2)
+    first, second = normal(1, 8, 2, seed=3), normal(1, 8, 2, seed=4)
+    apart = gradient(flow, loss(flow, x, first)) + gradient(flow, loss(flow, x, second))
+    together = gradient(flow, loss(flow, x, first) + loss(flow, x, second))
+    torch.testing.assert_close(together, apart, rtol=1e-10, atol=1e-10)
+
+
+def test_learned_end_time() -> None:
+    flow, given, x = cnf(learn_T=True), cnf(), normal(6, 2)
+    assert abs(flow.T - given.T) < 1e-6  # sqrt(T) is made in float32
+    torch.testing.assert_close(flow.log_prob(x), given.log_prob(x), rtol=1e-6, atol=1e-6)
+    (slope,) = torch.autograd.grad(flow.log_prob(x).sum(), [flow.root_T])
+    h, values = 1e-4, []
+    for sign in (1, -1):
+        moved = cnf(learn_T=True)
+        with torch.no_grad():
+            moved.root_T += sign * h
+        values.append(moved.log_prob(x).sum().item())
+    assert slope.item() == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-5)
+
+
+@pytest.mark.parametrize("learn_T", [False, True])
+def test_a_path_may_end_elsewhere(learn_T: bool) -> None:
+    flow, x = cnf(learn_T=learn_T), normal(4, 2)
+    shorter = CNF(flow.counted.field, flow.prior, TIGHT, T=0.6 * flow.T)
+    torch.testing.assert_close(flow.path(x, end=0.6).z, shorter.path(x).z, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(flow.path(x, end=0.6).delta, shorter.path(x).delta, rtol=1e-7, atol=1e-7)
+
+
+def evaluations(flow: CNF, x: Tensor, how: Integration) -> int:
+    flow.counted.reset()
+    with torch.no_grad():
+        flow.path(x, how=how)
+    return flow.counted.forward_evaluations
+
+
+class Quartic(nn.Module):
+    """dx/dt = t^4 in each dimension: dopri5 is exact for x, but not for the integral of |f|^2 = D t^8."""
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return t**4 + 0 * x
+
+    def pushforward(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self(t, x), 0 * v
+
+
+def test_regularizers_steer_only_where_told_to() -> None:
+    flow, x = CNF(Quartic(), StandardNormal(2), T=2.0), normal(8, 2)
+    plain = Integration(Solver(rtol=1e-6, atol=1e-9))
+    unsteered = dataclasses.replace(plain, regularizers=("kinetic_sum",))
+    steered = dataclasses.replace(unsteered, steered=True)
+    assert evaluations(flow, x, unsteered) == evaluations(flow, x, plain)
+    assert evaluations(flow, x, steered) > evaluations(flow, x, plain)
+    exact = torch.full((8,), 2 * 2.0**9 / 9, dtype=torch.float64)
+    torch.testing.assert_close(flow.path(x, how=steered).integrals["kinetic_sum"], exact, rtol=1e-5, atol=0)
+    torch.testing.assert_close(flow.path(x, how=unsteered).integrals["kinetic_sum"], exact, rtol=0.2, atol=0)
+    assert unsteered.protocol == "exact-trace/dopri5-1e-6-1e-9"
+    assert steered.protocol == "exact-trace/dopri5-1e-6-1e-9/steered"
+
+
+def test_evaluations_are_counted_both_ways() -> None:
+    flow = cnf(Integration(Solver("rk4", steps=4)))
+    value = loss(flow, normal(4, 2))
+    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == (16, 0)
+    value.backward()
+    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == (16, 16)
+
+
+def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    # That each kind of step is one graph is what is tested: the graphs run as they are, no code is generated.
+    steps = (advance, attempt, fused_pull_back)
+    traced = Steps(*(torch.compile(step, backend="eager", fullgraph=True, dynamic=False) for step in steps))
+    monkeypatch.setattr(replications.flows.march, "compiled_steps", lambda: traced)
+    regularizers = ("kinetic_half_mean", "jacobian_mean")
+    how = Integration(Solver("rk4", steps=3), Divergence("rademacher"), regularizers=regularizers)
+    flow, x = cnf(how, learn_T=True), normal(8, 2)
+    eps = how.divergence.draw(x, generator())
+    eager = gradient(flow, loss(flow, x, eps))
+    counts = flow.counted.forward_evaluations, flow.counted.backward_evaluations
+    flow.counted.reset()
+    flow.how = dataclasses.replace(how, compiled=True)
+    torch.testing.assert_close(gradient(flow, loss(flow, x, eps)), eager, rtol=1e-10, atol=1e-10)
+    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == counts
+
+
+def test_size_of_the_toy_flow_of_ffjord() -> None:
+    flow = CNF(MlpField(2, (64, 64, 64), generator(), "concatsquash"), StandardNormal(2), T=0.5, learn_T=True)
+    assert sum(p.numel() for p in flow.parameters()) == 9225
+
+
+def test_faults_are_named() -> None:
+    with pytest.raises(UserError, match="T must be positive"):
+        CNF(Linear(), StandardNormal(2), T=0.0)
+    with pytest.raises(UserError, match="unknown regularizer 'kinetic'"):
+        Integration(regularizers=("kinetic",))
+    with pytest.raises(UserError, match="always steer"):
+        Integration(Solver(atol=0.0), regularizers=("kinetic_sum",))
