@@ -21,6 +21,7 @@ from typing import Any
 
 from bench import record as records
 from bench.errors import UserError
+from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.plan import Job
 from bench.record import Record
 from bench.worker import command
@@ -151,7 +152,7 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
             stderr=stderr,
             text=True,
             start_new_session=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(limits.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+            env=os.environ | QUIET_ENVIRONMENT | _settings(limits),
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
@@ -160,6 +161,10 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
     threading.Thread(target=_listen, args=(process, events), daemon=True).start()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     return Child(job, process, log, IMPORT_LIMIT, time.monotonic() + IMPORT_LIMIT, started)
+
+
+def _settings(limits: Limits) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(limits.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:

@@ -128,9 +128,9 @@ class Theory:
     tolerances: tuple[float, ...] = (1e-3, 1e-5, 1e-7, 1e-9)
     boundary_points: int = 128
     sample: int = 256
-    grid: int = 64
-    width: int = 32
-    iterations: int = 150
+    grid: int = 32
+    width: int = 16
+    iterations: int = 80
     learning_rate: float = 1e-2
     train_tolerance: float = 1e-4
 
