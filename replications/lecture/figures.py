@@ -11,7 +11,7 @@ from bench.record import Curve, Record
 from bench.report.style import COLOURS, LINES, new_figure
 
 PROBLEMS = ("forced", "oscillator", "linear")
-_LOOKS = [(colour, LINES[i % len(LINES)]) for i, colour in enumerate((*COLOURS, COLOURS[0]))]
+_LOOKS = [(colour, LINES[i % len(LINES)]) for i, colour in enumerate(COLOURS)] + [(COLOURS[0], ":")]
 METHOD_LOOKS = dict(
     zip(
         ("euler", "midpoint", "rk4", "rk4_38", "explicit_adams", "implicit_adams", "dopri5", "bdf", "radau"),
