@@ -43,7 +43,7 @@ def typecheck(session: nox.Session) -> None:
 def replicate(session: nox.Session) -> None:
     """Run, then report. After `--`: patterns, --tier, --seeds...; without, the tutorials' experiments at `cpu`."""
     install(session)
-    arguments = session.posargs or [*TUTORIALS, "--offline"]
+    arguments = session.posargs or [*TUTORIALS, "--offline", "--jobs", "2"]
     session.run("cnf-bench", "run", *arguments, success_codes=[0, 1])
     session.run("cnf-bench", "report", "results", "--out", "results/report")
 
