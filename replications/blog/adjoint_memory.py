@@ -17,6 +17,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -126,7 +127,7 @@ def run(run: Run, config: AdjointMemory) -> None:
     run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")
     run.metric("parameters", sum(p.numel() for p in model.parameters()), "classifier without the extractor")
     _test(run, model, data, protocol)
-    _measure(run, config, model, lambda: loss(0))
+    _measure(run, config, model, data)
 
 
 def protocol_of(config: AdjointMemory) -> str:
@@ -177,54 +178,73 @@ def _test(run: Run, model: Classifier, data: Features, protocol: str) -> None:
     run.metric("nfe_test", model.block.counted.forward_evaluations, f"{protocol}/one batch")
 
 
-def _measure(run: Run, config: AdjointMemory, model: Classifier, loss: Callable[[], Tensor]) -> None:
+@dataclass(frozen=True)
+class Way:
+    """How a pass gets its gradient."""
+
+    gradient: str
+    solver: Solver
+
+
+class Passes:
+    """Forward and backward passes of one classifier on the first images, by any way to the gradient."""
+
+    def __init__(self, run: Run, config: AdjointMemory, model: Classifier, data: Features) -> None:
+        self.device, self.model, self.data, self.batch = run.device, model, data, config.batch
+        self.variant = Way(config.gradient, solver_of(config))
+        self.baseline = Way("backprop", Solver(config.fixed_method, steps=config.steps))
+
+    def once(self, way: Way, batch: int | None = None) -> None:
+        """Compute the loss of a batch and its gradient, fresh buffers included."""
+        chosen = slice(batch or self.batch)
+        self.model.block.gradient, self.model.block.solver = way.gradient, way.solver
+        self.model.zero_grad(set_to_none=True)
+        functional.cross_entropy(
+            self.model(self.data.train[chosen]), self.data.train_labels[chosen]
+        ).backward()
+
+    def peak(self, way: Way, batch: int | None = None) -> int:
+        """Return the peak memory of a pass in bytes."""
+        with peak_memory(self.device) as measured:
+            self.once(way, batch)
+        return measured.bytes
+
+    def memory_overhead(self, batch: int | None = None) -> float:
+        """Return by how much the variant's peak exceeds the baseline's, in %."""
+        return 100 * (self.peak(self.variant, batch) / self.peak(self.baseline, batch) - 1)
+
+
+def _measure(run: Run, config: AdjointMemory, model: Classifier, data: Features) -> None:
     """Record memory, evaluations and time of a pass, memory first: the timed passes have no instrument on."""
-    protocol = f"{protocol_of(config)}/batch {config.batch}"
-    variant = (config.gradient, solver_of(config))
-    baseline = ("backprop", Solver(config.fixed_method, steps=config.steps))
-
-    def one_pass(how: tuple[str, Solver]) -> None:
-        model.block.gradient, model.block.solver = how
-        model.zero_grad(set_to_none=True)
-        loss().backward()
-
-    one_pass(variant)  # first use allocates workspaces
-    counted = model.block.counted
-    counted.reset()
-    peak = _peak(run, lambda: one_pass(variant))
-    run.metric("nfe_forward", counted.forward_evaluations, protocol)
-    run.metric("nfe_backward", counted.backward_evaluations, protocol)
-    run.metric("peak_memory", peak, protocol)
+    solver = protocol_of(config)
+    protocol, passes = f"{solver}/batch {config.batch}", Passes(run, config, model, data)
+    passes.once(passes.variant)  # first use allocates workspaces
+    model.block.counted.reset()
+    run.metric("peak_memory", passes.peak(passes.variant), protocol)
+    run.metric("nfe_forward", model.block.counted.forward_evaluations, protocol)
+    run.metric("nfe_backward", model.block.counted.backward_evaluations, protocol)
     run.metric("resident_memory", resident_peak(), "process, extractor and training included")
-    times, ratios = _turns(run, config.repeats, lambda: one_pass(variant), lambda: one_pass(baseline))
+    times, ratios = _turns(run, config.repeats, passes)
     run.metric("forward_backward_time", statistics.median(times), f"{protocol}/median", n=len(times))
-    if variant != baseline:
-        against = f"{protocol}/against backprop {config.fixed_method}-{config.steps}"
-        memory = peak / _peak(run, lambda: one_pass(baseline))
-        run.metric("overhead[memory/backprop]", 100 * (memory - 1), against)
-        run.metric(
-            "overhead[time/backprop]",
-            100 * (statistics.median(ratios) - 1),
-            f"{against}/turn by turn",
-            n=len(ratios),
-        )
+    if passes.variant == passes.baseline:
+        return
+    against = f"against backprop {config.fixed_method}-{config.steps}"
+    time = 100 * (statistics.median(ratios) - 1)
+    run.metric("overhead[time/backprop]", time, f"{protocol}/{against}/turn by turn", n=len(ratios))
+    run.metric("overhead[memory/backprop]", passes.memory_overhead(), f"{protocol}/{against}")
+    large = f"{solver}/batch {config.large_batch}/{against}"
+    run.metric("overhead[memory/backprop, large batch]", passes.memory_overhead(config.large_batch), large)
 
 
-def _peak(run: Run, work: Callable[[], None]) -> int:
-    with peak_memory(run.device) as measured:
-        work()
-    return measured.bytes
-
-
-def _turns(
-    run: Run, repeats: int, work: Callable[[], None], baseline: Callable[[], None]
-) -> tuple[list[float], list[float]]:
-    """Return times of `work` and its quotients with the baseline timed right after each."""
+def _turns(run: Run, repeats: int, passes: Passes) -> tuple[list[float], list[float]]:
+    """Return times of the variant's pass and its quotients with the baseline's, timed right after each."""
     times, ratios = [], []
     for turn in range(repeats):
         mine, other = (
-            time_repeats(f, device=run.device, warmup=int(turn == 0), repeats=1).median
-            for f in (work, baseline)
+            time_repeats(
+                partial(passes.once, way), device=run.device, warmup=int(turn == 0), repeats=1
+            ).median
+            for way in (passes.variant, passes.baseline)
         )
         times.append(mine)
         ratios.append(mine / other)

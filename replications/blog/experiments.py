@@ -38,10 +38,10 @@ class Spiral:
     start: tuple[float, ...] = (2.0, 0.0)
     horizon: float = 10.0
     observations: int = 101
-    segment: int = 5
+    segment: int = 3
     batch: int = 64
     width: int = 64
-    iterations: int = 400
+    iterations: int = 450
     learning_rate: float = 2e-2
     rtol: float = 1e-4
     atol: float = 1e-5
@@ -75,6 +75,7 @@ class AdjointMemory:
         extractor_lr: of Adam, cosine to zero, ours.
         crop_padding: random crops in the extractor's training, 0 for none, ours.
         repeats: timed passes.
+        large_batch: memory is compared at this batch too.
     """
 
     data: str = "cifar10"
@@ -96,6 +97,7 @@ class AdjointMemory:
     extractor_lr: float = 1e-3
     crop_padding: int = 4
     repeats: int = 20
+    large_batch: int = 2048
 
 
 @dataclass(frozen=True)
@@ -162,12 +164,20 @@ WAYS = {
 }
 
 SMALL = {
-    "data": "mnist", "train_images": 10_000, "width": 64, "features": 64, "batch": 128, "iterations": 30,
-    "learning_rate": 5e-3, "stages": (8, 16), "convolutions": 1, "extractor_iterations": 100, "extractor_lr": 1e-2,
-    "crop_padding": 0, "repeats": 5,
+    "data": "mnist", "train_images": 10_000, "width": 64, "features": 64, "batch": 128, "iterations": 20,
+    "learning_rate": 1e-2, "stages": (8, 16), "convolutions": 1, "extractor_iterations": 100, "extractor_lr": 1e-2,
+    "crop_padding": 0, "repeats": 5, "large_batch": 1024,
 }  # fmt: skip
 
-TINY = {"iterations": 2, "extractor_iterations": 3, "repeats": 1, "steps": 5, "width": 16, "features": 8}
+TINY = {
+    "iterations": 2,
+    "extractor_iterations": 3,
+    "repeats": 1,
+    "large_batch": 256,
+    "steps": 5,
+    "width": 16,
+    "features": 8,
+}
 
 ADJOINT_MEMORY = Experiment(
     name="blog.adjoint_memory",

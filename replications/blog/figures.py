@@ -21,6 +21,11 @@ def _plot(ax: Any, curve: Curve, **look: Any) -> None:
     ax.plot(curve.x, curve.y, **look)
 
 
+def _legend(ax: Any, columns: int = 2) -> None:
+    """Put the legend below the panel, where it hides no curve."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=columns)
+
+
 # -- spiral -----------------------------------------------------------------------------------------------------
 
 
@@ -43,7 +48,7 @@ def trajectories(records: Sequence[Record]) -> Any:
             true = found[0].curves[f"trajectory[true, {axis}]"]
             _plot(ax, true, color="black", linestyle="--", linewidth=0.9, label="true" if i == 0 else None)
         ax.set(title=f"{variant}, {len(found)} seeds", xlabel="t")
-        ax.legend(ncols=3)
+        _legend(ax, 3)
     return figure
 
 
@@ -56,10 +61,10 @@ def phase_portrait(records: Sequence[Record]) -> Any:
     for ax, (variant, found) in zip(axes[0], spirals):
         curves = found[0].curves
         grid = curves["grid"]
-        for name, colour in (("true", "#b0b0b0"), ("learned", COLOURS[0])):
+        for name, colour, width in (("true", "#c8c8c8", 0.012), ("learned", COLOURS[0], 0.004)):
             field = curves[f"field[{name}]"]
             ax.quiver(
-                grid.x, grid.y, field.x, field.y, color=colour, angles="xy", width=0.004, scale=70, label=name
+                grid.x, grid.y, field.x, field.y, color=colour, angles="xy", width=width, scale=70, label=name
             )
         for name, look in (("true", "--"), ("learned", "-")):
             x, y = (curves[f"trajectory[{name}, {axis}]"].y for axis in "xy")
@@ -141,7 +146,7 @@ def picard(records: Sequence[Record]) -> Any:
         _plot(right, curves[f"solution[root: {name}]"], color=COLOURS[i], label=name)
     right.set(title="x' = $\\sqrt{|x|}$, x(0) = 0: two limits", xlabel="t")
     for ax in (left, middle, right):
-        ax.legend()
+        _legend(ax, 3)
     return figure
 
 
@@ -151,13 +156,13 @@ def liouville(records: Sequence[Record]) -> Any:
     if not found:
         return None
     names = ("linear", "hamiltonian", "damped")
-    figure, axes = new_figure(2, 2)
+    figure, axes = new_figure(2, 2, height=3.2)
     for ax, name in zip(axes.flat, names):
         images = [(key, c) for key, c in found[0].curves.items() if key.startswith(f"boundary[{name}")]
         for i, (key, curve) in enumerate(images):
             ax.fill(curve.x, curve.y, color=COLOURS[i], alpha=0.5, label=key.split(", ")[1].rstrip("]"))
         ax.set(title=name, aspect="equal")
-        ax.legend()
+        _legend(ax, 3)
     _ladders(axes[1, 1], found, [f"volume_error[{name}]" for name in (*names, "network")])
     return figure
 
@@ -167,13 +172,13 @@ def density(records: Sequence[Record]) -> Any:
     found = of_variant(records, "density")
     if not found:
         return None
-    figure, axes = new_figure(1, 2)
+    figure, axes = new_figure(1, 2, height=3.2)
     curves = found[0].curves
     _plot(axes[0], curves["density[tanh]"], label="carried along x' = tanh x")
     _plot(axes[0], curves["density[tanh, closed form]"], color="black", linestyle="--", label="closed form")
     _plot(axes[0], curves["density[network]"], color=COLOURS[2], label="carried along a network")
     axes[0].set(xlabel="x", ylabel="density")
-    axes[0].legend()
+    _legend(axes[0], 1)
     keys = [
         "density_error[linear]",
         "density_error[tanh]",
@@ -190,7 +195,7 @@ def _ladders(ax: Any, found: Sequence[Record], keys: Sequence[str]) -> None:
             label = key.replace("_error[", ", ").rstrip("]") if k == 0 else None
             _plot(ax, record.curves[key], color=COLOURS[i], linestyle=LINES[i], marker="o", label=label)
     ax.set(xscale="log", yscale="log", xlabel="rtol = atol", title=f"error, {len(found)} seeds")
-    ax.legend()
+    _legend(ax)
 
 
 def sign_flip(records: Sequence[Record]) -> Any:
@@ -210,8 +215,8 @@ def sign_flip(records: Sequence[Record]) -> Any:
             _plot(right, record.curves[f"loss[{label}]"], **look)
     left.plot([-1, 1], [1, -1], ":", color="black", label="-x")
     left.set(xlabel="x", ylabel="learned endpoint")
-    right.axhline(1.0, color="black", linestyle=":", label="bound of every 1-D flow")
+    right.axhline(1.0, color="black", linestyle=":", label="1-D bound")
     right.set(xlabel="iteration", ylabel="loss / bound", yscale="log")
     for ax in (left, right):
-        ax.legend()
+        _legend(ax, 3)
     return figure
