@@ -38,10 +38,10 @@ class Spiral:
     start: tuple[float, ...] = (2.0, 0.0)
     horizon: float = 10.0
     observations: int = 101
-    segment: int = 3
+    segment: int = 5
     batch: int = 64
     width: int = 64
-    iterations: int = 450
+    iterations: int = 400
     learning_rate: float = 2e-2
     rtol: float = 1e-4
     atol: float = 1e-5

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from replications.flows.stepper import advance, attempt
+from replications.flows.stepper import advance, attempt, tableau
 from replications.flows.watch import FlatField
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def compiled_steps() -> Steps:
     raises torch's error, and so does one version too many (each function has one for each field structure,
     method and shape; torch allows 8, and `torch.compiler.reset()` forgets them).
     """
+    torch.compiler.assume_constant_result(tableau)  # here, since it takes a second to import the compiler
     make = functools.partial(torch.compile, fullgraph=True, dynamic=False)
     return Steps(make(advance), make(attempt), make(fused_pull_back))
 

@@ -56,7 +56,6 @@ class Tableau(NamedTuple):
         return self.nodes[:-1] if self.same else self.nodes
 
 
-@torch.compiler.assume_constant_result
 def tableau(method: str) -> Tableau:
     """Return the coefficients of one of torchdiffeq's one-step methods."""
     return _tableau(method)

@@ -93,7 +93,12 @@ class Task:
         """How the test error is computed."""
         every = self.config.test_every
         subset = "10k" if every == 1 else f"every-{every}th"
-        return f"test-error/{self.config.data}-test-{subset}"
+        return f"test-error/{self.config.data}-test-{subset}/{self.setting}"
+
+    @property
+    def setting(self) -> str:
+        """What the network sees and for how long."""
+        return f"{28 // self.config.pool}x{28 // self.config.pool}/{self.config.iterations}-iterations"
 
 
 def record_learning(task: Task, log: Log) -> None:
@@ -102,20 +107,22 @@ def record_learning(task: Task, log: Log) -> None:
     se = 100 * (error / 100 * (1 - error / 100) / n) ** 0.5
     task.run.metric("test_error", error, task.test_protocol, n, se)
     tail = log.losses[-max(1, len(log.losses) // 10) :]
-    task.run.metric("train_loss", statistics.fmean(tail), "mean/last-tenth-of-training", len(tail))
+    task.run.metric("train_loss", statistics.fmean(tail), f"mean/last-tenth-of-training/{task.setting}", len(tail))
     count = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
     task.run.metric("parameters", count, "trainable-scalars")
 
 
 def record_cost(task: Task, log: Log) -> None:
     """Record time and memory; the memory is that of one more step after training, apart from all timing."""
-    step = f"training-step/batch-{task.config.batch}"
+    step = f"training-step/batch-{task.config.batch}/{task.setting}"
     task.run.metric("iteration_time", log.iteration_time, f"{step}/median", len(log.seconds))
     task.run.metric("train_time", log.train_time, f"training/{len(log.seconds)}-iterations")
-    with peak_memory(task.run.device) as peak:
-        task.loss(0).backward()
-    task.run.metric("peak_memory", peak.bytes, f"{step}/forward-backward")
-    task.model.zero_grad()
+    for _ in range(2):  # the first pass warms up; each makes its own gradients, which count
+        task.model.zero_grad(set_to_none=True)
+        with peak_memory(task.run.device) as peak:
+            task.loss(0).backward()
+    task.run.metric("peak_memory", peak.bytes, f"{step}/forward-backward-gradients")
+    task.model.zero_grad(set_to_none=True)
 
 
 def record_evaluations(task: Task, log: Log, block: ODEBlock) -> None:
