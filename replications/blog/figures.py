@@ -23,7 +23,7 @@ def _plot(ax: Any, curve: Curve, **look: Any) -> None:
 
 def _legend(ax: Any, columns: int = 2) -> None:
     """Put the legend below the panel, where it hides no curve."""
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=columns)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=columns)
 
 
 # -- spiral -----------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ def trajectories(records: Sequence[Record]) -> Any:
     spirals = _spirals(records)
     if not spirals:
         return None
-    figure, axes = new_figure(1, len(spirals), squeeze=False, sharey=True)
+    figure, axes = new_figure(1, len(spirals), height=3.0, squeeze=False, sharey=True)
     for ax, (variant, found) in zip(axes[0], spirals):
         for i, axis in enumerate("xy"):
             for k, record in enumerate(found):
@@ -48,7 +48,7 @@ def trajectories(records: Sequence[Record]) -> Any:
             true = found[0].curves[f"trajectory[true, {axis}]"]
             _plot(ax, true, color="black", linestyle="--", linewidth=0.9, label="true" if i == 0 else None)
         ax.set(title=f"{variant}, {len(found)} seeds", xlabel="t")
-        _legend(ax, 3)
+        _legend(ax)
     return figure
 
 
@@ -110,7 +110,6 @@ def memory_time(records: Sequence[Record]) -> Any:
         for ax, (metric, scale, label) in zip(row, panels):
             _bars(ax, group, metric, scale)
             ax.set(title=data, xlabel=label)
-        row[0].set_xscale("log")
     return figure
 
 
@@ -132,7 +131,7 @@ def picard(records: Sequence[Record]) -> Any:
     found = of_variant(records, "picard")
     if not found:
         return None
-    figure, (left, middle, right) = new_figure(1, 3)
+    figure, (left, middle, right) = new_figure(1, 3, height=3.4)
     curves = found[0].curves
     for n in range(6):
         _plot(left, curves[f"iterate[timed, {n}]"], color=COLOURS[n], label=f"n = {n}")
@@ -146,7 +145,7 @@ def picard(records: Sequence[Record]) -> Any:
         _plot(right, curves[f"solution[root: {name}]"], color=COLOURS[i], label=name)
     right.set(title="x' = $\\sqrt{|x|}$, x(0) = 0: two limits", xlabel="t")
     for ax in (left, middle, right):
-        _legend(ax, 3)
+        _legend(ax)
     return figure
 
 
@@ -162,7 +161,7 @@ def liouville(records: Sequence[Record]) -> Any:
         for i, (key, curve) in enumerate(images):
             ax.fill(curve.x, curve.y, color=COLOURS[i], alpha=0.5, label=key.split(", ")[1].rstrip("]"))
         ax.set(title=name, aspect="equal")
-        _legend(ax, 3)
+        _legend(ax)
     _ladders(axes[1, 1], found, [f"volume_error[{name}]" for name in (*names, "network")])
     return figure
 
@@ -203,7 +202,7 @@ def sign_flip(records: Sequence[Record]) -> Any:
     found = of_variant(records, "sign_flip")
     if not found:
         return None
-    figure, (left, right) = new_figure(1, 2)
+    figure, (left, right) = new_figure(1, 2, height=3.2)
     for i, label in enumerate(("1-D", "augmented")):
         for k, record in enumerate(found):
             look: dict[str, Any] = {
@@ -218,5 +217,5 @@ def sign_flip(records: Sequence[Record]) -> Any:
     right.axhline(1.0, color="black", linestyle=":", label="1-D bound")
     right.set(xlabel="iteration", ylabel="loss / bound", yscale="log")
     for ax in (left, right):
-        _legend(ax, 3)
+        _legend(ax)
     return figure
