@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "typecheck"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "virtualenv"
 
-TUTORIALS = ("lecture.*", "blog.*")
+FLAGS = ("--force", "--offline")
+SOME_RUNS_FAILED = 3
 
 
 def install(session: nox.Session, extras: str = "") -> None:
@@ -41,11 +44,28 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def replicate(session: nox.Session) -> None:
-    """Run, then report. After `--`: patterns, --tier, --seeds...; without, the tutorials' experiments at `cpu`."""
+    """Run, then report. After `--`: patterns, --tier, --seeds, --out...; no pattern: the tutorials' experiments."""
     install(session)
-    arguments = session.posargs or [*TUTORIALS, "--offline", "--jobs", "2"]
-    session.run("cnf-bench", "run", *arguments, success_codes=[0, 1])
-    session.run("cnf-bench", "report", "results", "--out", "results/report")
+    options = list(session.posargs)
+    values = {i + 1 for i, word in enumerate(options) if word.startswith("--") and word not in FLAGS}
+    patterns = [word for i, word in enumerate(options) if not word.startswith("--") and i not in values]
+    if not options:
+        options = ["--jobs", "2"]
+    if not patterns:
+        options += [*tutorials(session), "--offline"]
+    session.run("cnf-bench", "run", *options, success_codes=[0, SOME_RUNS_FAILED])
+    out = options[options.index("--out") + 1] if "--out" in options else "results"
+    session.run("cnf-bench", "report", out, "--out", f"{out}/report")
+
+
+def tutorials(session: nox.Session) -> list[str]:
+    """Return the tutorials' documented experiments, on MNIST where it is found, else on scikit-learn's digits."""
+    listed = session.run("cnf-bench", "data", "list", "--json", silent=True)
+    state = {row["name"]: row["state"] for row in json.loads(str(listed))}
+    mnist = state["mnist"] == "found"
+    images = ["lecture.mnist/mnist", "blog.adjoint_memory/[abc]*"]
+    digits = ["lecture.mnist/digits", "blog.adjoint_memory/digits_*"]
+    return ["lecture.solvers", "blog.spiral", "blog.theory", *(images if mnist else digits)]
 
 
 @nox.session
@@ -67,4 +87,6 @@ def asv(session: nox.Session) -> None:
     """Run the benchmarks in this environment; arguments after `--` go to `asv run`."""
     install(session, "asv")
     session.run("asv", "machine", "--yes")
-    session.run("asv", "run", "--python=same", "--quick", "--show-stderr", *session.posargs)
+    head = str(session.run("git", "rev-parse", "HEAD", external=True, silent=True)).strip()
+    saved = ["--python=same", f"--set-commit-hash={head}"]
+    session.run("asv", "run", *saved, "--quick", "--show-stderr", *session.posargs)

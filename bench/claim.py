@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -212,12 +211,13 @@ def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) 
     records = by_variant.get((claim.experiment, claim.variant), [])
     others = by_variant.get((claim.experiment, other), [])
     for tier in reversed(TIERS):
-        pairs = _pairs(claim, [r for r in records if r.identity.tier == tier], others)
+        of_tier = [r for r in records if r.identity.tier == tier]
+        pairs = _pairs(claim, of_tier, others)
         if pairs:
-            return _settle(claim, tier, pairs, records)
+            return _settle(claim, tier, pairs, of_tier)
     failed = [r for r in records if r.status != "done"]
     reason = f"every run ended as {failed[0].status}: {failed[0].message}" if failed else claim.not_run
-    return Verdict(claim, "not run", reason=reason or "no record yet")
+    return Verdict(claim, "not run", reason=reason or "no record that measures it yet")
 
 
 def _pairs(claim: Claim, records: Sequence[Record], others: Sequence[Record]) -> list[tuple[float, float]]:
@@ -230,24 +230,27 @@ def _pairs(claim: Claim, records: Sequence[Record], others: Sequence[Record]) ->
         base = partner.value(claim.against.get("metric", claim.metric)) if partner else None
         if not claim.against:
             base = 1.0
-        if value is not None and base is not None and record.status == "done":
+        if value is not None and base and record.status == "done":
             pairs.append((value, base))
     return pairs
 
 
 def _settle(claim: Claim, tier: str, pairs: list[tuple[float, float]], records: Sequence[Record]) -> Verdict:
-    values = tuple(_quotient(a, b) * claim.scale for a, b in pairs)
+    values = tuple(a / b * claim.scale for a, b in pairs)
     interval = mean_interval(values)
     protocols = sorted({r.metrics[claim.metric].protocol for r in records if claim.metric in r.metrics})
     verdict, reason = _compare(claim, interval)
+    if claim.kind == "order" and len(values) == 1:
+        verdict, reason = "scaled-down", "one seed gives no interval"
+    lost = [r.status for r in records if r.status != "done"]
+    if lost:
+        reason = "; ".join(
+            filter(None, (reason, f"{len(lost)} of {len(records)} runs ended {', '.join(lost)}"))
+        )
     if TIERS.index(tier) < TIERS.index(claim.tier):
         verdict, reason = "scaled-down", f"ran at tier {tier}; the claim needs {claim.tier}"
     reason = "; ".join(part for part in (reason, claim.note) if part)
     return Verdict(claim, verdict, interval, values, tier, ", ".join(protocols), reason)
-
-
-def _quotient(a: float, b: float) -> float:
-    return a / b if b else math.inf
 
 
 def _compare(claim: Claim, interval: Interval) -> tuple[str, str]:

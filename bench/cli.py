@@ -54,31 +54,34 @@ def run(
     ] = None,
     out: Out = Path("results"),
     jobs: Annotated[int, typer.Option(help="Runs at a time; more than one disturbs timings.", min=1)] = 1,
-    timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.")] = None,
-    memory: Annotated[float | None, typer.Option(help="GiB a run may allocate.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.", min=0.1)] = None,
+    memory: Annotated[float | None, typer.Option(help="GiB a run may add once started.", min=0.01)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")] = "cpu",
     config: Annotated[Path | None, typer.Option(help="TOML file of config overrides, a table each.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that have a record.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
-    """Run what is missing of the experiments that match, and write one record a run."""
+    """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
     from bench.executor import Limits, execute, locked
     from bench.experiment import read_overrides
-    from bench.plan import missing, plan, prepare_data
+    from bench.plan import check_device, missing, plan, prepare_data
     from bench.progress import Display
+    from bench.worker import Run
 
-    planned = plan(patterns, tier, seed or range(seeds), read_overrides(config) if config else None)
+    check_device(device)
+    wanted = list(dict.fromkeys(seed or range(seeds)))
+    planned = plan(patterns, tier, wanted, read_overrides(config) if config else None)
     with locked(out):
-        todo = planned if force else missing(planned, out)
+        todo = planned if force else missing(planned, out, device)
         absent = prepare_data(todo, download=not offline)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
         for reason in absent.values():
             typer.echo(f"skipped: {reason}", err=True)
         if force:
             for job in ready:
-                _forget(job, out)
+                Run(job.identity, out).forget()
         limit = None if memory is None else int(memory * 2**30)
-        with Display(ready, kept=len(planned) - len(todo)) as display:
+        with Display(ready, len(planned) - len(todo), jobs) as display:
             try:
                 counts = execute(ready, out, Limits(jobs, timeout, limit, device), display)
             except KeyboardInterrupt:
@@ -86,16 +89,14 @@ def run(
                 raise typer.Exit(130) from None
     typer.echo(f"records: {out / 'records'}")
     if any(counts.get(status) for status in ("error", "timeout", "oom")):
-        raise typer.Exit(1)
+        raise typer.Exit(3)
 
 
-def _forget(job: object, out: Path) -> None:
-    """Drop the training state of a run that is to be repeated from its start."""
-    from bench.plan import Job
-    from bench.worker import Run
-
-    assert isinstance(job, Job)
-    Run(job.identity, out).checkpoint_path.unlink(missing_ok=True)
+def _given(folders: list[Path] | None) -> list[Path]:
+    given = folders or [folder for folder in (Path("reports"), Path("results")) if folder.is_dir()]
+    if not given:
+        raise UserError("no records: neither reports/ nor results/ exists here; run `cnf-bench run` first")
+    return given
 
 
 @app.command()
@@ -106,12 +107,11 @@ def report(
 ) -> None:
     """Write tables, figures and one HTML page from records; trains nothing."""
     from bench.report.build import build
-    from bench.verify import stale_files
 
-    given = folders or [folder for folder in (Path("reports"), Path("results")) if folder.is_dir()]
-    if not given:
-        raise UserError("no records: neither reports/ nor results/ exists here; run `cnf-bench run` first")
+    given = _given(folders)
     if check:
+        from bench.verify import stale_files
+
         stale = stale_files(given, out)
         for name in stale:
             typer.echo(f"would change: {out / name}")
@@ -128,8 +128,7 @@ def claims(
     from bench.claim import judge_all, load_claims, to_json
     from bench.record import read_all
 
-    given = folders or [folder for folder in (Path("reports"), Path("results")) if folder.is_dir()]
-    verdicts = judge_all(load_claims(), read_all(given))
+    verdicts = judge_all(load_claims(), read_all(_given(folders)))
     if as_json:
         typer.echo(json.dumps([to_json(v) for v in verdicts], indent=1))
         return

@@ -7,6 +7,10 @@ class UserError(Exception):
     """A fault the user can mend: one line that names fault and mend; the command line exits with 2."""
 
 
+class Unwritable(UserError):
+    """A folder that is read-only or full; it ends the whole call, not only the run that met it."""
+
+
 class RunFailure(Exception):
     """A run that ended early for a reason with a name of its own; the record keeps it.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import record as records
-from bench.errors import UserError
+from bench.errors import Unwritable, UserError
 from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.plan import Job
 from bench.record import Record
@@ -59,10 +59,12 @@ class Child:
     job: Job
     process: subprocess.Popen[str]
     log: Path
+    device: str
     limit: float
     deadline: float
     started: str
     begun: float = field(default_factory=time.monotonic)
+    environment: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
 
 
@@ -89,6 +91,8 @@ def locked(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"{folder} is in use by another cnf-bench; wait for it, or choose another --out"
             ) from error
+        for torn in folder.glob("records/*/.*.json.*"):  # what a killed process was about to rename
+            torn.unlink(missing_ok=True)
         yield
 
 
@@ -137,6 +141,7 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
         "folder": str(folder),
         "device": limits.device,
         "threads": limits.threads,
+        "jobs": limits.workers,
         "memory_limit": limits.memory,
     }
     try:
@@ -160,7 +165,7 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
         process.stdin.flush()
     threading.Thread(target=_listen, args=(process, events), daemon=True).start()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Child(job, process, log, IMPORT_LIMIT, time.monotonic() + IMPORT_LIMIT, started)
+    return Child(job, process, log, limits.device, IMPORT_LIMIT, time.monotonic() + IMPORT_LIMIT, started)
 
 
 def _settings(limits: Limits) -> dict[str, str]:
@@ -186,10 +191,11 @@ def _handle(
         own = child.job.experiment.time_limit(child.job.identity.tier)
         child.limit = own if limits.timeout is None else limits.timeout
         child.deadline = time.monotonic() + child.limit
+        child.environment = event["environment"]
     elif kind == "progress":
         listener(child.job, event)
     elif kind == "unwritable":
-        raise UserError(event["message"])
+        raise Unwritable(event["message"])
     elif kind == "end":
         child.status = event["status"]
         child.deadline = time.monotonic() + 10.0
@@ -210,7 +216,8 @@ def _post_mortem(child: Child, code: int) -> tuple[str, str]:
         return "timeout", f"ended at its time limit of {child.limit:g} s"
     if code == -signal.SIGKILL:
         return "oom", "killed by the system, most likely for want of memory"
-    lines = child.log.read_text(errors="replace").strip().splitlines()
+    text = child.log.read_text(errors="replace")
+    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
     return "error", f"process ended with code {code}: {lines[-1] if lines else 'no message'}"
 
 
@@ -220,7 +227,12 @@ def _kill(child: Child) -> None:
 
 
 def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:
+    """Record the end of a process that could not do so; never in place of a settled record of the run."""
     identity = child.job.identity
-    ended = Record(identity, status, message, command=command(identity), started=child.started)
+    path = records.record_path(folder, identity)
+    if path.is_file() and records.read(path).status in records.SETTLED:
+        return path
+    ended = Record(identity, status, message, environment=child.environment, started=child.started)
+    ended.command = command(identity, child.device)
     ended.duration_s = time.monotonic() - child.begun
     return records.write(folder, ended)

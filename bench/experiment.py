@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import importlib
 import importlib.metadata
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -54,7 +55,7 @@ class Experiment:
     version: int = 1
 
     def __post_init__(self) -> None:
-        self.config_for_all()
+        self._check_layers()
 
     @property
     def paper(self) -> str:
@@ -81,7 +82,7 @@ class Experiment:
             config = replace(config, layer, self.name)
         return config
 
-    def config_for_all(self) -> None:
+    def _check_layers(self) -> None:
         """Check that every variant and tier names only fields that exist."""
         for tier in self.tiers:
             if tier not in TIERS:
@@ -113,6 +114,8 @@ def replace(config: Any, overrides: Mapping[str, Any], owner: str) -> Any:
 def _coerce(value: Any, like: Any, what: str) -> Any:
     if isinstance(value, list):
         value = tuple(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{what} wants a finite number, got {value}")
     if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if like is not None and value is not None and type(value) is not type(like):
@@ -193,7 +196,15 @@ def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
             raise UserError(f"{path}: no experiment {name!r}; {suggest(name, registry())}")
         if not isinstance(table, dict):
             raise UserError(f'{path}: {name!r} must be a table of config keys, as in ["{name}"]')
+        _check_overrides(registry()[name], table)
     return tables
+
+
+def _check_overrides(experiment: Experiment, table: Mapping[str, Any]) -> None:
+    replace(experiment.config, table, experiment.name)
+    for key in table:
+        if key in experiment.method_fields:
+            raise UserError(f"{experiment.name}: {key!r} tells the variants apart; choose a variant instead")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def find_record(run: str | Path) -> Path:
     path = Path(run)
     if path.is_file():
         return path
-    folder, key = (path.parent, path.name) if path.parent.is_dir() else (Path("results"), path.name)
+    folder, key = (Path("results") if len(path.parts) == 1 else path.parent), path.name
     found = [
         p
         for p in sorted(records_root(folder).glob("*/*.json"))
@@ -61,7 +61,7 @@ def load_model(run: str | Path) -> Any:
         raise UserError(
             f"run {path} kept no model; repeat it with `cnf-bench run ... --out {folder} --force`"
         )
-    saved = torch.load(model_file, weights_only=True)
+    saved = torch.load(model_file, map_location="cpu", weights_only=True)
     model = resolve(saved["builder"])(**saved["arguments"])
     model.load_state_dict(saved["state"])
     return model.eval()

@@ -47,20 +47,44 @@ def plan(
     if not pairs:
         raise UserError(f"nothing that matches is offered at tier {tier}; see `cnf-bench list`")
     changes = overrides or {}
+    for name in changes:
+        if name not in {e.name for e, _ in pairs}:
+            raise UserError(f"config overrides for {name}, which is not among the experiments of this call")
     return [Job(e, identify(e, v, tier, seed, changes.get(e.name))) for seed in seeds for e, v in pairs]
 
 
-def missing(jobs: Iterable[Job], folder: Path) -> list[Job]:
-    """Return the jobs whose folder holds no settled record.
+def missing(jobs: Iterable[Job], folder: Path, device: str = "cpu") -> list[Job]:
+    """Return the jobs of which the folder holds no settled record from this kind of device.
 
     Raises:
         UserError: a record of one of the jobs is malformed.
     """
-    return [job for job in jobs if not _settled(record_path(folder, job.identity))]
+    return [job for job in jobs if not _settled(record_path(folder, job.identity), device)]
 
 
-def _settled(path: Path) -> bool:
-    return path.is_file() and records.read(path).status in records.SETTLED
+def _settled(path: Path, device: str) -> bool:
+    if not path.is_file():
+        return False
+    record = records.read(path)
+    kind = str(record.environment.get("device", device)).split(":")[0]
+    return record.status in records.SETTLED and kind == device.split(":")[0]
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not have.
+
+    Raises:
+        UserError: unknown name, or no such device.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not (index or "0").isdigit():
+        raise UserError(f"unknown device {device!r}; use cpu, cuda or cuda:<n>")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise UserError(f"no device {device}: torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
 
 
 def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:

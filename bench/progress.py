@@ -20,7 +20,8 @@ class Display:
     the mean so far where that is unknown.
     """
 
-    def __init__(self, jobs: Sequence[Job], kept: int) -> None:
+    def __init__(self, jobs: Sequence[Job], kept: int, workers: int = 1) -> None:
+        self.workers = workers
         self.console = Console(stderr=True)
         self.total = len(jobs)
         self.kept = kept
@@ -76,7 +77,7 @@ class Display:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def seconds_left(self) -> float:
-        """Return the estimated seconds until the last run ends, one run at a time."""
+        """Return the estimated seconds until the last run ends, the workers equally busy."""
         mean = sum(self.took.values()) / len(self.took) if self.took else 20.0
         now = time.monotonic()
         left = 0.0
@@ -84,7 +85,7 @@ class Display:
             expected = self.took.get((job.identity.experiment, job.identity.variant), mean)
             begun = self.running.get(job.identity.id, (None, now))[1]
             left += max(0.0, expected - (now - begun))
-        return left
+        return left / self.workers
 
 
 def _duration(seconds: float) -> str:

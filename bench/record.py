@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import Unwritable, UserError
 from bench.experiment import Experiment
 
 SCHEMA = 1
@@ -161,7 +161,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old or the new content, never a part.
 
     Raises:
-        UserError: the folder is read-only or full.
+        Unwritable: the folder is read-only or full.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary: str | None = None
@@ -177,7 +177,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise UserError(
+        raise Unwritable(
             f"cannot write {path}: {error.strerror}; free the space or choose another --out"
         ) from error
 
@@ -220,6 +220,8 @@ def _from_tree(tree: dict[str, Any], path: Path) -> Record:
         raise ValueError("id and content differ")
     if record.status not in STATUSES:
         raise ValueError(f"unknown status {record.status!r}")
+    if not isinstance(record.environment, dict) or not isinstance(record.duration_s, int | float):
+        raise TypeError("environment or duration_s is of another type")
     record.metrics = {k: Measured(**(m | {"value": _number(m["value"])})) for k, m in metrics.items()}
     record.curves = {k: _curve(c) for k, c in curves.items()}
     return record

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import record as records
-from bench.errors import RunFailure, UserError
+from bench.errors import RunFailure, Unwritable
 from bench.experiment import Experiment, registry, resolve
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
@@ -96,10 +96,15 @@ class Run:
 
     # -- state ----------------------------------------------------------------------------------------------
 
-    @property
-    def checkpoint_path(self) -> Path:
-        """Where the training state of an unfinished run lies."""
-        return self.folder / "checkpoints" / self.identity.experiment / f"{self.identity.name}.pt"
+    def checkpoint(self, phase: str) -> Path:
+        """Return where the state of one of the run's trainings lies until the run has ended."""
+        return self.folder / "checkpoints" / self.identity.experiment / f"{self.identity.name}.{phase}.pt"
+
+    def forget(self) -> None:
+        """Remove the state of every training of this run."""
+        every = self.checkpoint("*")
+        for path in every.parent.glob(every.name):
+            path.unlink(missing_ok=True)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell the parent how far the run is; cheap enough to call at every iteration."""
@@ -139,16 +144,20 @@ def classify(error: BaseException) -> tuple[str, str]:
     return "error", text
 
 
-def perform(run: Run, experiment: Experiment) -> Record:
-    """Run an experiment's function and return its record, whatever the end was."""
-    from bench.measure.environment import environment
+def perform(run: Run, experiment: Experiment, environment: dict[str, Any]) -> Record:
+    """Run an experiment's function and return its record, whatever the end was.
 
+    Raises:
+        Unwritable: the output folder is read-only or full.
+    """
     identity, started, clock = run.identity, datetime.now(UTC), time.perf_counter()
     config = experiment.configure(identity.variant, identity.tier, _as_tuples(identity.config))
-    result = Record(identity, "done", environment=environment(run.device), command=command(identity))
+    result = Record(identity, "done", environment=environment, command=command(identity, run.device))
     try:
         resolve(experiment.run)(run, config)
         _refuse_not_finite(run)
+    except Unwritable:
+        raise
     except BaseException as error:
         result.status, result.message = classify(error)
         if isinstance(error, RunFailure):
@@ -173,10 +182,16 @@ def _as_tuples(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
 
 
-def command(identity: Identity) -> str:
-    """Return the command line that repeats a run of the declared config."""
+def command(identity: Identity, device: str) -> str:
+    """Return the command line that repeats a run; overridden settings are named, their file is not known."""
     target = shlex.quote(f"{identity.experiment}/{identity.variant}")
-    return f"cnf-bench run {target} --tier {identity.tier} --seed {identity.seed}"
+    line = f"cnf-bench run {target} --tier {identity.tier} --seed {identity.seed}"
+    if device != "cpu":
+        line += f" --device {device}"
+    declared = registry()[identity.experiment]
+    if records.identify(declared, identity.variant, identity.tier, identity.seed).id != identity.id:
+        line += " --config <file with the config of this record>"
+    return line
 
 
 def _end_with_parent() -> None:
@@ -191,37 +206,42 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(limit: int | None) -> None:
+    """Let this process map so many bytes more than it has now."""
     if limit is not None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        allowed = pages * resource.getpagesize() + limit
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
 
 
 def main() -> None:
     """Read one job as a line of JSON from standard input, run it, write its record."""
     job = json.loads(sys.stdin.readline())
-    events, sys.stdout = sys.stdout, sys.stderr
+    events = os.fdopen(os.dup(1), "w")  # whatever else prints, in any language, goes to the log
+    os.dup2(2, 1)
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tree = job["identity"]
     tree["method_fields"] = tuple(tree["method_fields"])
     identity = Identity(**tree)
     experiment = registry()[identity.experiment]
-    import torch  # noqa: F401 - the parent's clock starts once the imports are done
+    from bench.measure.environment import environment
 
-    resolve(experiment.run)
+    resolve(experiment.run)  # the parent's clock starts once the imports are done
     run = Run(identity, Path(job["folder"]), job["device"], events)
     seed_libraries(run, job["threads"])
-    _send(events, {"event": "ready"})
+    surroundings = environment(run.device) | {"jobs": job["jobs"]}
+    _send(events, {"event": "ready", "environment": surroundings})
     _limit_memory(job["memory_limit"])
-    result = perform(run, experiment)
     try:
+        result = perform(run, experiment, surroundings)
         path = records.write(run.folder, result)
-    except UserError as error:
+    except Unwritable as error:
         _send(events, {"event": "unwritable", "message": str(error)})
         sys.exit(2)
     if result.status in records.SETTLED:
-        run.checkpoint_path.unlink(missing_ok=True)
+        run.forget()
     _send(events, {"event": "end", "status": result.status, "message": result.message, "path": str(path)})
 
 

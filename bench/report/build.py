@@ -22,8 +22,13 @@ def build(folders: Sequence[Path], out: Path) -> Path:
         UserError: a folder or record cannot be read, claims are malformed, or `out` cannot be written.
     """
     report = collect(list(read_all(folders)))
+    written = set()
     for name, content in files(report):
         write_atomically(out / name, content)
+        written.add(out / name)
+    for kind in ("tables/*.md", "tables/*.csv", "tables/*.tex", "figures/*.svg", "figures/*.pdf"):
+        for path in set(out.glob(kind)) - written:  # of an experiment or a figure that is no more
+            path.unlink()
     return out / "index.html"
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -198,6 +199,8 @@ def train(
             on_iteration(i)
         trainer.save_if_due()
         run.progress(i + 1, settings.iterations, f"loss {trainer.log.losses[-1]:.4g}")
+    if trainer.path.is_file():
+        trainer.save()  # so that a later training of the same run finds this one finished
     trainer.keep_weights()
     return trainer.log
 
@@ -274,9 +277,15 @@ class _Trainer:
         """What a checkpoint must have been written for."""
         return [self.run.identity.id, self.phase, dataclasses.asdict(self.settings)]
 
+    @property
+    def path(self) -> Path:
+        return self.run.checkpoint(self.phase)
+
     def save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at < self.settings.checkpoint_seconds:
-            return
+        if time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
         state = {
             "signature": self.signature,
             "model": self.model.state_dict(),
@@ -288,24 +297,23 @@ class _Trainer:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.run.checkpoint_path, buffer.getvalue())
+        write_atomically(self.path, buffer.getvalue())
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
         """Take over the state of the run's checkpoint, where there is a whole one of this very training."""
-        path = self.run.checkpoint_path
-        if not path.is_file():
+        if not self.path.is_file():
             return
         try:
-            state = torch.load(path, map_location=self.run.device, weights_only=True)
+            state = torch.load(self.path, map_location=self.run.device, weights_only=True)
             matches = state["signature"] == self.signature
         except (
             Exception
         ) as error:  # a damaged file can fail in any way, and costs no more than the time to redo
-            print(f"checkpoint {path} is damaged, starting over: {error!r}".splitlines()[0], file=sys.stderr)
+            print(f"checkpoint {self.path} is damaged, starting over: {error!r}".splitlines()[0], file=sys.stderr)
             return
         if matches:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.ema, self.best, self.log = state["ema"], state["best"], Log(**state["log"])
-            self.run.resumed = state["resumed"] + 1
+            self.run.resumed = max(self.run.resumed, state["resumed"] + 1)

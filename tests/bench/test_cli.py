@@ -67,6 +67,12 @@ BAD = {
     "unknown tier": (["run", "fake.act", "--tier", "huge"], "unknown tier"),
     "unknown config key": (["run", "fake.act", "--config", "{tmp}/key.toml"], "unknown config key"),
     "malformed TOML": (["run", "fake.act", "--config", "{tmp}/bad.toml"], "not valid TOML"),
+    "config that tells variants apart": (
+        ["run", "fake.act", "--config", "{tmp}/method.toml"],
+        "choose a variant",
+    ),
+    "config that is not finite": (["run", "fake.train", "--config", "{tmp}/nan.toml"], "finite number"),
+    "no such device": (["run", "fake.act", "--device", "banana"], "unknown device"),
     "no such config": (["run", "fake.act", "--config", "{tmp}/none.toml"], "cannot read"),
     "out is a file": (["run", "fake.act", "--out", "{tmp}/bad.toml"], "cannot write"),
     "no such folder": (["report", "{tmp}/none"], "no folder"),
@@ -79,6 +85,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(fake_paper, tmp_path, case):
     (tmp_path / "key.toml").write_text('["fake.act"]\nfaktor = 2.0\n')
+    (tmp_path / "method.toml").write_text('["fake.act"]\nfactor = 2.0\n')
+    (tmp_path / "nan.toml").write_text('["fake.train"]\npause = nan\n')
     (tmp_path / "bad.toml").write_text("a = \n")
     (tmp_path / "torn" / "records" / "fake.act").mkdir(parents=True)
     (tmp_path / "torn" / "records" / "fake.act" / "plain.json").write_text('{"schema": 1')

@@ -43,8 +43,17 @@ def test_every_end_leaves_a_typed_record_and_the_others_go_on(fake_paper, tmp_pa
 
 
 def test_out_of_memory_is_told_from_other_errors(fake_paper, tmp_path):
-    found, _, _ = run(["fake.act/eats"], tmp_path, limits=Limits(memory=2**31))
+    found, _, _ = run(["fake.act/eats", "fake.act/plain"], tmp_path, limits=Limits(2, memory=2**31))
     assert found["eats", 0].status == "oom"
+    assert found["plain", 0].status == "done"
+
+
+def test_a_repeat_that_fails_keeps_the_settled_record(fake_paper, tmp_path):
+    found, _, _ = run(["fake.act/plain"], tmp_path)
+    again, counts, _ = run(["fake.act/plain"], tmp_path, limits=Limits(timeout=0.0))
+    assert counts in ({"timeout": 1}, {"done": 1})
+    assert again["plain", 0].status == "done"
+    assert again["plain", 0].metrics == found["plain", 0].metrics
 
 
 def test_seeds_repeat_differ_and_pair_across_processes(fake_paper, tmp_path):
@@ -91,16 +100,31 @@ def children_of(pid):
     return [int(word) for word in listed.stdout.split()]
 
 
-def test_a_killed_run_resumes_and_ends_the_same(fake_paper, tmp_path):
+def kill_the_parent(parent, child, folder):
+    parent.kill()
+    parent.communicate(timeout=30)
+    wait_for(lambda: child_is_gone(child))
+    assert not list(folder.glob("records/*/*"))
+
+
+def kill_the_run(parent, child, folder):
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: list(folder.glob("records/*/*.json")))
+    parent.kill()
+    parent.communicate(timeout=30)
+    (killed,) = records.read_all([folder])
+    assert killed.status == "oom"
+    assert killed.environment["versions"]["torch"]
+
+
+@pytest.mark.parametrize("kill", [kill_the_parent, kill_the_run])
+def test_after_a_kill_the_run_resumes_and_ends_the_same(fake_paper, tmp_path, kill):
     whole, _, _ = run(["fake.train"], tmp_path / "whole", tier="cpu")
     broken = tmp_path / "broken"
     parent = start(broken)
     wait_for(lambda: list(broken.glob("checkpoints/*/*.pt")))
     (child,) = children_of(parent.pid)
-    parent.kill()
-    parent.communicate(timeout=30)
-    wait_for(lambda: child_is_gone(child))
-    assert not list(broken.glob("records/*/*"))
+    kill(parent, child, broken)
     found, _, _ = run(["fake.train"], broken, tier="cpu")
     resumed = found["sgd", 0]
     assert resumed.resumed == 1

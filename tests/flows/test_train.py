@@ -89,6 +89,33 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, settings: 
     assert all(torch.equal(a, b) for a, b in zip(whole.weights, second.weights, strict=True))
 
 
+def two_trainings(folder: Path, stop: int | None = None) -> tuple[Run, list[Tensor], int]:
+    """Train twice in one run, as on features and on what stands on them; count the second's new iterations."""
+    run, done = new_run(folder), []
+    first, second = Problem(run), Problem(run)
+    settings = SETTINGS["adam"]
+    train(run, first.model, first.loss, settings, phase="features")
+
+    def shifted(i: int) -> Tensor:
+        done.append(i)
+        return second.loss(i + 1000)
+
+    train(run, second.model, shifted, settings, on_iteration=interrupt(stop) if stop else None, phase="head")
+    return run, first.weights + second.weights, len(done)
+
+
+def test_a_run_of_two_trainings_resumes_in_the_second(tmp_path: Path) -> None:
+    _, expected, iterations = two_trainings(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        two_trainings(tmp_path / "parts", stop=17)
+    run, weights, left = two_trainings(tmp_path / "parts")
+    assert iterations == 30
+    assert left < 30 - 15
+    assert all(torch.equal(a, b) for a, b in zip(expected, weights, strict=True))
+    run.forget()
+    assert not list(tmp_path.glob("parts/checkpoints/*/*"))
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     problems = [Problem(new_run(tmp_path / str(seed), seed)) for seed in (0, 1)]
     for problem in problems:
@@ -98,8 +125,8 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no zip file"])
 def test_damaged_checkpoint_starts_over(run: Run, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    run.checkpoint_path.parent.mkdir(parents=True)
-    run.checkpoint_path.write_bytes(content)
+    run.checkpoint("train").parent.mkdir(parents=True)
+    run.checkpoint("train").write_bytes(content)
     problem = Problem(run)
     log = train(run, problem.model, problem.loss, Training(3, 0.01))
     assert len(log.losses) == 3
