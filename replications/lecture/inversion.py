@@ -108,7 +108,8 @@ def input_gradient(field: nn.Module, end: Tensor, cotangent: Tensor, solver: Sol
     """Return dL/dh(0) `(B, D)` from h(1) and dL/dh(1): solve (h, a)' = sign (f, -a df/dh) from t = 1 to 0.
 
     The equation has sign +1: an integration from 1 to 0 runs backward by itself. The companion text negates
-    the right-hand side too (sign -1), which turns time around twice: it moves on to h(2) with the wrong a.
+    the right-hand side too (sign -1), which turns time around twice: h moves forward again instead of back,
+    and the wrong a with it.
     """
 
     def augmented(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

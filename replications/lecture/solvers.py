@@ -228,7 +228,7 @@ def _power(rtol: float) -> str:
 
 
 def stiff(run: Run, config: SolverConfig) -> None:
-    """Record error, cost and time on the stiff problems."""
+    """Record error and cost on the stiff problems."""
     for problem in (stiff_linear(config.rate), VanDerPol(config.mu)):
         times = grid(problem.t1, LECTURE_POINTS["forced"] - 1)
         for rtol in config.stiff_tolerances:

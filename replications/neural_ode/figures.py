@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from bench.record import Record
@@ -18,12 +19,23 @@ def _first_seed(records: Sequence[Record], curve: str) -> list[Record]:
     return list(chosen.values())
 
 
-def _lines(ax: Any, records: Sequence[Record], curve: str, scale: float = 1.0, **style: Any) -> None:
-    """Draw one curve of each record, a colour a variant."""
-    for record, colour in zip(records, COLOURS, strict=False):
-        drawn = record.curves[curve]
-        values = [y * scale for y in drawn.y]
-        ax.plot(drawn.x, values, color=colour, label=record.identity.variant, **style)
+def _colours(records: Sequence[Record]) -> dict[str, str]:
+    """Return one colour a variant, for all panels of a figure."""
+    return dict(zip(sorted({r.identity.variant for r in records}), cycle(COLOURS), strict=False))
+
+
+def _lines(
+    ax: Any,
+    records: Sequence[Record],
+    curve: str,
+    colours: Mapping[str, str],
+    scale: float = 1.0,
+    **style: Any,
+) -> None:
+    """Draw one curve of each record in its variant's colour."""
+    for record in records:
+        variant, drawn = record.identity.variant, record.curves[curve]
+        ax.plot(drawn.x, [y * scale for y in drawn.y], color=colours[variant], label=variant, **style)
 
 
 def training(records: Sequence[Record]) -> Any | None:
@@ -32,9 +44,10 @@ def training(records: Sequence[Record]) -> Any | None:
     if not counted:
         return None
     figure, axes = new_figure(1, 3)
+    colours = _colours(records)
     panels = (trained, "loss"), (counted, "nfe_forward"), (counted, "nfe_backward")
     for ax, (chosen, curve) in zip(axes, panels, strict=True):
-        _lines(ax, chosen, curve)
+        _lines(ax, chosen, curve, colours)
         ax.set(xlabel="iteration", ylabel=curve.replace("_", " ").replace("nfe", "NFE"))
         ax.legend()
     return figure
@@ -46,8 +59,9 @@ def cost_of_steps(records: Sequence[Record]) -> Any | None:
     if not chosen:
         return None
     figure, (memory, time) = new_figure(1, 2)
-    _lines(memory, chosen, "memory/depth", 2**-20, marker="o")
-    _lines(time, chosen, "time/depth", marker="o")
+    colours = _colours(records)
+    _lines(memory, chosen, "memory/depth", colours, 2**-20, marker="o")
+    _lines(time, chosen, "time/depth", colours, marker="o")
     for ax, label in ((memory, "peak memory (MiB)"), (time, "forward + backward (s)")):
         ax.set(xscale="log", yscale="log", xlabel="solver steps or layers", ylabel=label)
         ax.legend()
@@ -60,13 +74,15 @@ def tolerance(records: Sequence[Record]) -> Any | None:
     if not chosen:
         return None
     figure, (error, time, nfe) = new_figure(1, 3)
-    _lines(error, chosen[:1], "error/tolerance", marker="o")
+    colours = _colours(records)
+    _lines(error, chosen[:1], "error/tolerance", colours, marker="o")
     error.set(xscale="log", yscale="log", xlabel="tolerance", ylabel="relative error of h(1)")
-    _lines(time, chosen[:1], "time/nfe", marker="o")
+    _lines(time, chosen[:1], "time/nfe", colours, marker="o")
     time.set(xlabel="NFE forward", ylabel="forward time (s)", xlim=(0, None), ylim=(0, None))
-    for record, colour in zip(chosen, COLOURS, strict=False):
+    for record in chosen:
+        variant = record.identity.variant
         forward, backward = (record.curves[f"nfe_{way}/tolerance"].y for way in ("forward", "backward"))
-        nfe.plot(forward, backward, color=colour, marker="o", label=record.identity.variant)
+        nfe.plot(forward, backward, color=colours[variant], marker="o", label=variant)
     nfe.set(xlabel="NFE forward", ylabel="NFE backward")
     nfe.legend()
     return figure
