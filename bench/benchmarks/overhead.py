@@ -1,135 +1,144 @@
-"""What measuring costs: a training run with the harness's instruments against the same run without.
+"""What the harness costs: a training of 100 iterations through `train` against a bare loop of the same arithmetic.
 
-`python -m bench.benchmarks.overhead` prints it; the target is at most 1 % on 100 iterations.
+The harness's share: evaluations counted, batches from the run's streams, a clock and a log, a look at each loss,
+progress events, checkpoints (one on the way, one at the end: far more than a run's every 20 s), curves.
+`python -m bench.benchmarks.overhead` prints it; the target is at most 1 %.
 """
 
 from __future__ import annotations
 
-import random
+import itertools
+import os
 import statistics
+import tempfile
 import time
-from collections.abc import Iterator
-from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from bench.measure.clock import Stopwatch
 from bench.measure.nfe import CountedField
-from bench.stats import Interval, mean_interval
+from bench.record import Identity
+from bench.worker import Run
+from replications.flows.fields import MlpField
+from replications.flows.train import Batches, Training, train
 
-ITERATIONS = 100
-BATCH, DIMENSION, WIDTH = 64, 2, 64
-
-
-class Velocity(nn.Module):
-    """dz/dt = MLP(z, t), z of shape (B, 2), two hidden layers of 64 units."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (DIMENSION + 1, WIDTH, WIDTH, DIMENSION)
-        first, second, last = (nn.Linear(a, b) for a, b in pairwise(widths))
-        self.net = nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), last)
-
-    def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """Return the velocity, (B, 2)."""
-        velocity: Tensor = self.net(torch.cat([z, t.expand(len(z), 1)], dim=1))
-        return velocity
+EPOCHS = 10
+POINTS, BATCH = 5120, 512
+ITERATIONS = EPOCHS * POINTS // BATCH
+LR = 1e-3
+IDENTITY = Identity("benchmark.overhead", "only", "smoke", 0, 1, {}, {})
+ARMS = ("bare", "control", "harness")
+"""The control is a second bare training: what it differs from the first by is noise."""
 
 
 class Task:
-    """Learn the flow that turns points (B, 2) by a quarter: dopri5 at rtol 1e-3 and atol 1e-4, Adam."""
+    """Learn the flow that turns points (B, 2) by a quarter; the same start in every training."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.field = Velocity()
-        for parameter in self.field.parameters():
-            nn.init.normal_(parameter, std=0.3, generator=generator)
-        self.x = torch.randn(BATCH, DIMENSION, generator=generator)
+        self.field = MlpField(2, (64, 64, 64), generator)
+        self.x = torch.randn(POINTS, 2, generator=generator)
         self.target = self.x @ torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
         self.times = torch.tensor([0.0, 1.0])
-        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=1e-3)
 
-    def loss(self, field: nn.Module) -> Tensor:
+    def loss(self, field: nn.Module, batch: Tensor) -> Tensor:
         """Return the mean square distance to the targets."""
-        z = odeint(field, self.x, self.times, method="dopri5", rtol=1e-3, atol=1e-4)[-1]
-        return (z - self.target).square().mean()
+        z = odeint(field, self.x[batch], self.times, method="dopri5", rtol=1e-5, atol=1e-5)[-1]
+        return (z - self.target[batch]).square().mean()
 
 
-def bare_training(task: Task) -> Iterator[None]:
-    """Train without instruments, pausing after each iteration."""
-    while True:
-        loss = task.loss(task.field)
-        task.optimizer.zero_grad()
-        loss.backward()
-        task.optimizer.step()
-        yield
-
-
-def instrumented_training(task: Task) -> Iterator[None]:
-    """Train the same with phases timed, evaluations counted, and curves of the loss and both counts kept."""
-    watch, field = Stopwatch(), CountedField(task.field)
-    curve: list[tuple[float, int, int]] = []
-    while True:
-        field.reset()
-        with watch("forward"):
-            loss = task.loss(field)
-        with watch("backward"):
-            task.optimizer.zero_grad()
+def bare(epochs: int) -> tuple[float, list[float]]:
+    """Train with a plain loop, on the batches of the run; return its wall time in seconds, and the losses."""
+    task, losses = Task(), []
+    seeds = [Run(IDENTITY, Path()).seed(f"epoch/{epoch}") for epoch in range(epochs)]
+    start = time.perf_counter()
+    optimizer = torch.optim.Adam(task.field.parameters(), lr=LR)
+    for seed in seeds:
+        for batch in torch.randperm(POINTS, generator=torch.Generator().manual_seed(seed)).split(BATCH):
+            optimizer.zero_grad()
+            loss = task.loss(task.field, batch)
             loss.backward()
-        with watch("update"):
-            task.optimizer.step()
-        curve.append((loss.item(), field.forward_evaluations, field.backward_evaluations))
-        yield
+            optimizer.step()
+            losses.append(loss.item())
+    return time.perf_counter() - start, losses
 
 
-ARMS = {"bare": bare_training, "control": bare_training, "instrumented": instrumented_training}
-"""The control is a second bare run: what it differs from the first by is noise."""
+def harnessed(epochs: int, checkpoint_seconds: float) -> tuple[float, list[float]]:
+    """Train the same through the harness, from nothing; return its wall time in seconds, and the losses."""
+    task = Task()
+    counted = CountedField(task.field)
+    settings = Training(epochs * POINTS // BATCH, LR, checkpoint_seconds=checkpoint_seconds)
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as events:
+        start = time.perf_counter()
+        run = Run(IDENTITY, Path(folder), events=events)
+        batches = Batches(run, POINTS, BATCH)
+        log = train(run, task.field, lambda i: task.loss(counted, batches(i)), settings, counted=counted)
+        log.record(run)
+        seconds = time.perf_counter() - start
+        assert any(Path(folder).rglob("*.pt")), "the training wrote no checkpoint"
+    return seconds, log.losses
 
 
-def run_side_by_side(seed: int) -> dict[str, float]:
-    """Return the median time of an iteration, in seconds, of one training run of each arm.
-
-    The runs take turns at every iteration, in an order drawn anew each time, so that all meet the same machine.
-    The clock is the process's: instruments compute and never wait, and what else the machine does stays out.
-    """
-    generator = random.Random(seed)
-    trainings = {name: arm(Task()) for name, arm in ARMS.items()}
+def measure(rounds: int) -> dict[str, list[float]]:
+    """Return the wall times, in seconds, of a training of each arm in each round; the order changes by round."""
+    harnessed(1, checkpoint_seconds=0.0)  # warm up
+    fastest = bare(EPOCHS)[0]
     seconds: dict[str, list[float]] = {name: [] for name in ARMS}
-    for training in trainings.values():
-        next(training)  # warm up
-    for _ in range(ITERATIONS):
-        for name in generator.sample(list(ARMS), len(ARMS)):
-            start = time.process_time()
-            next(trainings[name])
-            seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    for order in itertools.islice(itertools.cycle(itertools.permutations(ARMS)), rounds):
+        for name in order:
+            # One on the way, after 60 % of a training; more where other work slows this one down.
+            spent, _ = harnessed(EPOCHS, 0.6 * fastest) if name == "harness" else bare(EPOCHS)
+            seconds[name].append(spent)
+        fastest = min(fastest, *seconds["bare"])
+    return seconds
 
 
-def overhead(runs: list[dict[str, float]]) -> Interval:
-    """Return what the instruments add, in % of the mean of both bare runs, and its interval over runs."""
-    return mean_interval([200 * run["instrumented"] / (run["bare"] + run["control"]) - 100 for run in runs])
+def relative(seconds: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return each round's times in %: the harness's of the mean of both bare ones, the control's of the other."""
+    rounds = list(zip(*(seconds[name] for name in ARMS)))
+    return {
+        "harness": [200 * c / (a + b) for a, b, c in rounds],
+        "control": [100 * b / a for a, b, _ in rounds],
+    }
+
+
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a median, from order statistics; not a number for fewer than 6 values."""
+    from scipy.stats import quantile_test  # takes most of a second to import
+
+    low, high = quantile_test(np.array(values), p=0.5).confidence_interval(0.95)
+    return float(low), float(high)
 
 
 class Overhead:
-    """The instruments' cost from commit to commit; asv compares by ratio, so 100 stands for no cost."""
+    """The harness's cost from commit to commit; asv compares by ratio, so 100 stands for no cost."""
 
-    timeout = 120.0
-    unit = "% of the time without instruments"
+    timeout = 600.0
+    unit = "% of the time of a bare loop"
+
+    def setup(self) -> None:
+        torch.set_num_threads(1)
 
     def track_relative_time(self) -> float:
-        return 100 + overhead([run_side_by_side(seed) for seed in range(7)]).mean
+        return statistics.median(relative(measure(6))["harness"])
 
 
-def main(repeats: int = 30) -> None:
-    """Print the time of an iteration, the overhead, and what the control says of the noise."""
-    runs = [run_side_by_side(seed) for seed in range(repeats)]
-    bare = statistics.median(run["bare"] for run in runs)
-    print(f"{repeats} runs of {ITERATIONS} iterations; {1000 * bare:.2f} ms an iteration without instruments")
-    noise = mean_interval([100 * (run["control"] / run["bare"] - 1) for run in runs])
-    for name, cost in (("overhead", overhead(runs)), ("noise", noise)):
-        print(f"{name:9} {cost.mean:+.2f} %, 95 % interval {cost.low:+.2f} to {cost.high:+.2f} %")
+def main(rounds: int = 12) -> None:
+    """Print the time of an iteration, what the harness adds, and what the control says of the noise."""
+    seconds = measure(rounds)
+    iteration = statistics.median(seconds["bare"] + seconds["control"]) / ITERATIONS
+    print(
+        f"{rounds} rounds of {ITERATIONS} iterations; {1000 * iteration:.1f} ms an iteration of the bare loop"
+    )
+    for name, values in relative(seconds).items():
+        low, high = median_interval(values)
+        print(
+            f"{name}  median {statistics.median(values) - 100:+.2f} %, "
+            f"95 % interval {low - 100:+.2f} to {high - 100:+.2f} %"
+        )
 
 
 if __name__ == "__main__":

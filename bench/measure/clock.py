@@ -1,4 +1,4 @@
-"""Wall time: repeats with a median and a spread, and a stopwatch for the phases of a run."""
+"""Wall time of repeats: a median and a spread."""
 
 from __future__ import annotations
 
@@ -70,42 +70,3 @@ def _interquartile_range(values: tuple[float, ...]) -> float | None:
         return None
     lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
     return upper - lower
-
-
-class Stopwatch:
-    """Wall time by phase, summed over a run: `with watch("train"): ...`, then `watch.seconds["train"]`.
-
-    Each phase is synchronised at both ends; phases may nest, and an outer one includes its inner ones. A phase
-    that raises counts too. `entries` tells how often each was entered: seconds / entries is the mean time of one.
-    """
-
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        self.device = None if str(device) == "cpu" else device  # None: nothing to wait for
-        self.seconds: dict[str, float] = {}
-        self.entries: dict[str, int] = {}
-
-    def __call__(self, phase: str) -> _Phase:
-        """Return a context that adds the time of its block to a phase."""
-        return _Phase(self, phase)
-
-
-class _Phase:
-    """One pass through a phase; a plain class, since a generator context costs three times as much."""
-
-    __slots__ = ("name", "start", "watch")
-
-    def __init__(self, watch: Stopwatch, name: str) -> None:
-        self.watch = watch
-        self.name = name
-
-    def __enter__(self) -> None:
-        if self.watch.device is not None:
-            synchronize(self.watch.device)
-        self.start = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        watch, name = self.watch, self.name
-        if watch.device is not None:
-            synchronize(watch.device)
-        watch.seconds[name] = watch.seconds.get(name, 0.0) + time.perf_counter() - self.start
-        watch.entries[name] = watch.entries.get(name, 0) + 1

@@ -19,7 +19,7 @@ from torch import nn
 from torchdiffeq import odeint, odeint_adjoint
 
 from bench.measure import clock
-from bench.measure.clock import Stopwatch, synchronize, time_repeats
+from bench.measure.clock import synchronize, time_repeats
 from bench.measure.environment import environment, source_state
 from bench.measure.memory import peak_memory, resident_peak
 from bench.measure.nfe import CountedField
@@ -218,26 +218,6 @@ def test_work_still_queued_before_is_not_timed_and_queued_inside_is(monkeypatch)
     monkeypatch.setattr(clock, "synchronize", lambda device: fake.passes(sum(queue)) or queue.clear())
     timing = time_repeats(lambda: queue.append(3.0), warmup=0, repeats=2)
     assert timing.values == (3.0, 3.0)
-    queue.append(10.0)
-    watch = Stopwatch("cuda")
-    with watch("train"):
-        queue.append(4.0)
-    assert watch.seconds == {"train": 4.0}
-
-
-def test_stopwatch_sums_phases_apart_and_nested(monkeypatch):
-    fake = FakeClock(monkeypatch)
-    watch = Stopwatch()
-    for seconds in (1.0, 2.0):
-        with watch("train"):
-            fake.passes(seconds)
-            with watch("solve"):
-                fake.passes(0.5)
-        fake.passes(100.0)
-    with pytest.raises(ZeroDivisionError), watch("test"):
-        1 / fake.passes(7.0)
-    assert watch.seconds == {"train": 4.0, "solve": 1.0, "test": 7.0}
-    assert watch.entries == {"train": 2, "solve": 2, "test": 1}
 
 
 def test_synchronize_waits_for_cuda_only_where_asked(monkeypatch):
