@@ -107,7 +107,9 @@ def record_learning(task: Task, log: Log) -> None:
     se = 100 * (error / 100 * (1 - error / 100) / n) ** 0.5
     task.run.metric("test_error", error, task.test_protocol, n, se)
     tail = log.losses[-max(1, len(log.losses) // 10) :]
-    task.run.metric("train_loss", statistics.fmean(tail), f"mean/last-tenth-of-training/{task.setting}", len(tail))
+    task.run.metric(
+        "train_loss", statistics.fmean(tail), f"mean/last-tenth-of-training/{task.setting}", len(tail)
+    )
     count = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
     task.run.metric("parameters", count, "trainable-scalars")
 
