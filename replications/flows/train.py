@@ -310,7 +310,10 @@ class _Trainer:
         except (
             Exception
         ) as error:  # a damaged file can fail in any way, and costs no more than the time to redo
-            print(f"checkpoint {self.path} is damaged, starting over: {error!r}".splitlines()[0], file=sys.stderr)
+            print(
+                f"checkpoint {self.path} is damaged, starting over: {error!r}".splitlines()[0],
+                file=sys.stderr,
+            )
             return
         if matches:
             self.model.load_state_dict(state["model"])
