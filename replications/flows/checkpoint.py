@@ -68,7 +68,7 @@ EAGER = Steps(advance, attempt, pull_back)
 
 
 @functools.cache
-def compiled_steps() -> Steps:
+def compiled_steps(backend: str = "inductor") -> Steps:
     """Return the steps through torch.compile, one graph each.
 
     On the CPU it needs a C++ compiler. There is no silent way back to eager code: what can not be compiled
@@ -76,7 +76,7 @@ def compiled_steps() -> Steps:
     method and shape; torch allows 8, and `torch.compiler.reset()` forgets them).
     """
     torch.compiler.assume_constant_result(tableau)  # here, since it takes a second to import the compiler
-    make = functools.partial(torch.compile, fullgraph=True, dynamic=False)
+    make = functools.partial(torch.compile, backend=backend, fullgraph=True, dynamic=False)
     return Steps(make(advance), make(attempt), make(fused_pull_back))
 
 

@@ -33,7 +33,7 @@ def finished(tmp_path_factory):
             if experiment.name == "blog.adjoint_memory" and not variant.startswith("digits_"):
                 continue
             run = Run(identify(experiment, variant, QUICK.get(variant, "smoke"), 0), folder)
-            result = perform(run, experiment)
+            result = perform(run, experiment, {})
             assert result.status == "done", (experiment.name, variant, result.message)
             result.path = records.write(folder, result)
             found[experiment.name, variant] = result

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 import replications.flows.march
 from bench.errors import UserError
-from replications.flows.checkpoint import Steps, fused_pull_back
+from replications.flows.checkpoint import compiled_steps
 from replications.flows.cnf import CNF, Integration
 from replications.flows.divergence import Divergence
 from replications.flows.fields import MlpField
 from replications.flows.priors import StandardNormal
 from replications.flows.solve import Solver
-from replications.flows.stepper import advance, attempt
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 ALL = ("kinetic_sum", "kinetic_half_mean", "jacobian_sum", "jacobian_mean")
@@ -273,8 +272,7 @@ def test_evaluations_are_counted_both_ways() -> None:
 
 def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # That each kind of step is one graph is what is tested: the graphs run as they are, no code is generated.
-    steps = (advance, attempt, fused_pull_back)
-    traced = Steps(*(torch.compile(step, backend="eager", fullgraph=True, dynamic=False) for step in steps))
+    traced = compiled_steps("eager")
     monkeypatch.setattr(replications.flows.march, "compiled_steps", lambda: traced)
     regularizers = ("kinetic_half_mean", "jacobian_mean")
     how = Integration(Solver("rk4", steps=3), Divergence("rademacher"), regularizers=regularizers)
