@@ -46,6 +46,8 @@ class Claim:
         variant: the variant whose metric is compared.
         metric: metric key, `name` or `name[qualifier]`.
         against: what it is compared with, for `ratio` and `order`: `variant`, `metric`, or both.
+        difference: compare by the paired difference, measured minus `against`, and not by the quotient; for numbers
+            that may be negative or have no natural zero, such as a log-likelihood.
         tier: the lowest tier that can settle it.
         verdict: stated verdict, for `text` and `impossible` only.
         note: why the verdict is what it is; what is wrong with the claim; the proof where it is impossible.
@@ -70,10 +72,16 @@ class Claim:
     variant: str = ""
     metric: str = ""
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    difference: bool = False
     tier: str = "cpu"
     verdict: str = ""
     note: str = ""
     not_run: str = ""
+
+    @property
+    def equality(self) -> float:
+        """What the comparison gives where both sides are equal."""
+        return 0.0 if self.difference else 1.0
 
     @property
     def documented(self) -> str:
@@ -148,6 +156,7 @@ def check(claim: Claim, name: str) -> None:
         (bool(claim.verdict) and not fixed, "only a text claim, or an impossible one, may state its verdict"),
         (numeric and claim.value is None and not claim.not_run, "needs a value"),
         (claim.kind in ("ratio", "order") and runs and not claim.against, "needs `against`"),
+        (claim.difference and not claim.against, "a difference needs `against`"),
         (claim.kind in ("order", "bound") and runs and not claim.relation, "needs `relation`"),
         (not (runs or claim.verdict or claim.not_run), "needs experiment, verdict or not_run"),
     ]
@@ -183,7 +192,7 @@ def is_current(identity: Identity) -> bool:
     if (
         experiment is None
         or identity.variant not in experiment.variants
-        or identity.tier not in experiment.tiers
+        or not experiment.offers(identity.variant, identity.tier)
     ):
         return False
     return identify(experiment, identity.variant, identity.tier, identity.seed).id == identity.id
@@ -230,13 +239,15 @@ def _pairs(claim: Claim, records: Sequence[Record], others: Sequence[Record]) ->
         base = partner.value(claim.against.get("metric", claim.metric)) if partner else None
         if not claim.against:
             base = 1.0
-        if value is not None and base and record.status == "done":
+        if value is None or base is None or record.status != "done":
+            continue
+        if base != 0 or claim.difference:
             pairs.append((value, base))
     return pairs
 
 
 def _settle(claim: Claim, tier: str, pairs: list[tuple[float, float]], records: Sequence[Record]) -> Verdict:
-    values = tuple(a / b * claim.scale for a, b in pairs)
+    values = tuple((a - b if claim.difference else a / b) * claim.scale for a, b in pairs)
     interval = mean_interval(values)
     protocols = sorted({r.metrics[claim.metric].protocol for r in records if claim.metric in r.metrics})
     verdict, reason = _compare(claim, interval)
@@ -257,14 +268,14 @@ def _compare(claim: Claim, interval: Interval) -> tuple[str, str]:
     low = interval.mean if interval.low is None else interval.low
     high = interval.mean if interval.high is None else interval.high
     if claim.relation in ("<", ">", "<=", ">="):
-        limit = 1.0 if claim.value is None else claim.value
+        limit = claim.equality if claim.value is None else claim.value
         below = claim.relation.startswith("<")
         holds = {"<": high < limit, "<=": high <= limit, ">": low > limit, ">=": low >= limit}[claim.relation]
         opposite = low > limit if below else high < limit
         if holds:
             return "reproduced", ""
         return "not reproduced", "" if opposite else "the 95 % interval includes equality"
-    target = 1.0 if claim.value is None else claim.value
+    target = claim.equality if claim.value is None else claim.value
     allowed = claim.tolerance * abs(target) if claim.tolerance_abs is None else claim.tolerance_abs
     if abs(interval.mean - target) <= allowed:
         return "reproduced", ""

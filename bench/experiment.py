@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import importlib
 import importlib.metadata
+import itertools
 import math
 import re
 import tomllib
@@ -35,10 +36,12 @@ class Experiment:
         run: `module:function`, called as `function(run, config)`; imported in the run's process only.
         variants: variant name -> the config fields it sets (method, solver, data set...).
         tiers: tier -> the config fields it overrides; a tier that is absent is not offered.
+        offered: variant -> the tiers it is offered at, where not at all of `tiers` (data or cost forbid it).
         metrics: catalogue names this experiment reports, in the order of its table.
         data_fields: config fields that name a data set; a registered one is looked up and checksummed.
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         time_limits: tier -> seconds after which a run is ended.
+        captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
         version: raised when the definition changes in a way its config does not show.
     """
 
@@ -52,6 +55,8 @@ class Experiment:
     data_fields: tuple[str, ...] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
     time_limits: Mapping[str, float] = field(default_factory=dict)
+    offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -75,19 +80,29 @@ class Experiment:
         """
         if variant not in self.variants:
             raise UserError(f"{self.name} has no variant {variant!r}; it has {', '.join(self.variants)}")
-        if tier not in self.tiers:
-            raise UserError(f"{self.name} is not offered at tier {tier}; it is at {', '.join(self.tiers)}")
+        if not self.offers(variant, tier):
+            named = f"{self.name}/{variant}" if tier in self.tiers else self.name
+            at = ", ".join(t for t in self.tiers if self.offers(variant, t))
+            raise UserError(f"{named} is not offered at tier {tier}; it is at {at}")
         config = self.config
         for layer in (self.tiers[tier], self.variants[variant], overrides or {}):
             config = replace(config, layer, self.name)
         return config
 
+    def offers(self, variant: str, tier: str) -> bool:
+        """Whether a variant can be run at a tier."""
+        return tier in self.tiers and tier in self.offered.get(variant, TIERS)
+
     def _check_layers(self) -> None:
-        """Check that every variant and tier names only fields that exist."""
-        for tier in self.tiers:
+        """Check that every variant and tier names only fields, tiers and variants that exist."""
+        for variant in self.offered:
+            if variant not in self.variants:
+                raise UserError(f"{self.name}: `offered` names {variant!r}, which is no variant")
+        for tier in (*self.tiers, *self.captions, *(t for tiers in self.offered.values() for t in tiers)):
             if tier not in TIERS:
                 raise UserError(f"{self.name}: unknown tier {tier!r}; known are {', '.join(TIERS)}")
-            for variant in self.variants:
+        for tier, variant in itertools.product(self.tiers, self.variants):
+            if self.offers(variant, tier):
                 self.configure(variant, tier)
 
     def time_limit(self, tier: str) -> float:

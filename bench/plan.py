@@ -36,14 +36,14 @@ def plan(
 ) -> list[Job]:
     """Return the runs that patterns, tier and seeds name, seed by seed: an early stop leaves whole tables.
 
-    Experiments that are not offered at the tier are left out.
+    Experiments and variants that are not offered at the tier are left out.
 
     Raises:
         UserError: unknown tier, a pattern without match, or nothing offered at the tier.
     """
     if tier not in TIERS:
         raise UserError(f"unknown tier {tier!r}; known are {', '.join(TIERS)}")
-    pairs = [(e, v) for e, v in select(patterns) if tier in e.tiers]
+    pairs = [(e, v) for e, v in select(patterns) if e.offers(v, tier)]
     if not pairs:
         raise UserError(f"nothing that matches is offered at tier {tier}; see `cnf-bench list`")
     changes = overrides or {}

@@ -42,6 +42,30 @@ _METRICS = (
     Metric("bits_per_dim", "bits/dim", "lower", "Negative log-likelihood in bits, nll / (D log 2)."),
     Metric("kl", "nats", "lower", "Kullback-Leibler divergence, E_p[log p - log q]."),
     Metric("inversion_error", "", "lower", "Distance after there and back, |x - T^-1(T(x))|."),
+    Metric(
+        "nll_error",
+        "nats",
+        "lower",
+        "Error of the nll by the solver, |nll - nll at a far smaller tolerance|.",
+    ),
+    Metric("mass_error", "", "lower", "Error of a density's total mass, |integral of p - 1|."),
+    Metric(
+        "elbo_gap",
+        "nats",
+        "lower",
+        "Reverse KL divergence up to a constant, E_q[log q + U] for p = e^-U / Z.",
+    ),
+    Metric("end_time", "", "none", "End time T of a flow."),
+    # Regularity
+    Metric(
+        "kinetic_energy", "", "lower", "Mean over points of the integral of |f|^2, summed over dimensions."
+    ),
+    Metric("jacobian_norm", "", "lower", "Mean over points of the integral of |df/dx|_F^2."),
+    # Divergence estimators
+    Metric(
+        "trace_bias", "", "none", "Mean of an estimated trace minus the exact trace, over probes and states."
+    ),
+    Metric("trace_variance", "", "lower", "Variance of an estimated trace over probes, mean over states."),
     # Function evaluations
     Metric("nfe", "evaluations", "lower", "Evaluations of the field in one solve."),
     Metric("nfe_forward", "evaluations", "lower", "Evaluations in a training iteration's forward pass."),
@@ -51,6 +75,9 @@ _METRICS = (
     # Time
     Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
     Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
+    Metric(
+        "evaluation_time", "s", "lower", "Wall time of a training iteration over its evaluations, both ways."
+    ),
     Metric("forward_backward_time", "s", "lower", "Wall time of a forward and backward pass on one batch."),
     Metric("sampling_time", "s", "lower", "Wall time to draw the protocol's number of samples."),
     Metric("loglik_time", "s", "lower", "Wall time of the log-likelihoods of the protocol's points."),

@@ -64,8 +64,9 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
     caption = (
         f"{experiment.title} ({experiment.name}), tier {tier}, seeds {seeds}: "
         "mean ± half-width of the 95 % Student-t interval over seeds."
+        + "".join(f" {text}" for text in (experiment.captions.get(tier),) if text)
     )
-    absent = [variant for variant, runs in by_variant.items() if not runs]
+    absent = [v for v, runs in by_variant.items() if not runs and experiment.offers(v, tier)]
     notes = [
         *_protocol_notes(quantities),
         *([f"No record at this tier: {', '.join(absent)}."] if absent else []),

@@ -28,7 +28,7 @@ CSV_HEADER = (
 )  # fmt: skip
 NOTES = (
     "measured: mean [95 % Student-t interval] over n seeds, in the documented unit; where the claim compares "
-    "two measurements it is their paired quotient.",
+    "two measurements it is their paired quotient, or difference where it says so.",
     "†: recalled, not checked against the text of the source.",
     "scaled-down: ran at a tier too small to settle the claim.",
 )
@@ -60,9 +60,10 @@ def table(verdicts: Sequence[Verdict], title: str) -> Table:
 
 
 def documented(claim: Claim) -> str:
-    """Return what the source says; a bare order of two quantities is shown as a quotient above or below 1."""
+    """Return what the source says; a bare order as a quotient above or below 1, or a difference above or below 0."""
     if claim.kind == "order" and claim.value is None and not claim.shown:
-        claim = dataclasses.replace(claim, value=1.0, unit=claim.unit or "(quotient)")
+        unit = claim.unit or ("(difference)" if claim.difference else "(quotient)")
+        claim = dataclasses.replace(claim, value=claim.equality, unit=unit)
     return claim.documented
 
 

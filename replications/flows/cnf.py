@@ -19,92 +19,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
 from bench.measure.nfe import CountedField
-from replications.flows.divergence import EXACT, Divergence
+from replications.flows.flow import Flow, Path, Prior
+from replications.flows.integration import DEFAULT, Integration
 from replications.flows.regularizers import REGULARIZERS, needs_frobenius
-from replications.flows.solve import DEFAULT as DOPRI5
-from replications.flows.solve import Solver, solve
-
-UNSTEERED = 2.0**-40
-"""Scale of an integral that is not to steer the steps: its error weighs so much less against the tolerance. As a
-power of two it rounds neither the integral nor the gradient."""
-
+from replications.flows.solve import solve
 
 Slopes = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, ...]]
 """(field, t, x) -> slopes of the parts of the state, x first; they depend on x alone."""
 
 
-class Prior(Protocol):
-    """The base density of a flow."""
-
-    def log_prob(self, x: Tensor, /) -> Tensor:
-        """Return log p_0(x) in nats, `(B,)`."""
-
-    def sample(self, n: int, /, generator: torch.Generator, dtype: torch.dtype, device: Any) -> Tensor:
-        """Return n points `(n, *S)`."""
-
-
-@dataclass(frozen=True)
-class Integration:
-    """How the integrals of a flow are computed.
-
-    Args:
-        solver: method, tolerances or steps.
-        divergence: exact or estimated.
-        gradient: `backprop`, `adjoint` or `checkpoint`; see `replications.flows.solve`.
-        regularizers: names of what else is integrated; see `replications.flows.regularizers`.
-        steered: whether the integrals of the regularizers take part in the control of the step size, as x and
-            delta always do.
-        compiled: put the steps of `checkpoint` through torch.compile; see `replications.flows.solve`.
-
-    Raises:
-        UserError: an unknown regularizer, or no absolute tolerance to keep regularizers from steering.
-    """
-
-    solver: Solver = DOPRI5
-    divergence: Divergence = EXACT
-    gradient: str = "checkpoint"
-    regularizers: tuple[str, ...] = ()
-    steered: bool = False
-    compiled: bool = False
-
-    def __post_init__(self) -> None:
-        needs_frobenius(self.regularizers)  # knows their names
-        if self.regularizers and not self.steered and not self.solver.fixed and self.solver.atol == 0:
-            raise UserError("with atol=0 regularizers always steer the steps: set atol or steered=True")
-
-    @property
-    def scale(self) -> float:
-        """What the integrals of the regularizers are scaled by while they are integrated."""
-        return 1.0 if self.steered else UNSTEERED
-
-    @property
-    def protocol(self) -> str:
-        """Its name in a protocol id: `exact-trace/dopri5-1e-5`, with `/steered` where regularizers are."""
-        steered = ("steered",) if self.regularizers and self.steered else ()
-        return "/".join((self.divergence.protocol, self.solver.protocol, *steered))
-
-
-DEFAULT = Integration()
-
-
-@dataclass(frozen=True)
-class Path:
-    """A batch carried from data to base: its end z, delta `(B,)`, and each regularizer's integral `(B,)`."""
-
-    z: Tensor
-    delta: Tensor
-    integrals: dict[str, Tensor]
-
-
-class CNF(nn.Module):
+class CNF(Flow):
     """A continuous normalizing flow.
 
     Args:
@@ -113,9 +44,6 @@ class CNF(nn.Module):
         how: how it is integrated; every method takes another one in its place.
         T: end time; where it starts, if learned.
         learn_T: make sqrt(T) a parameter.
-
-    Attributes:
-        counted: the field with its counts of forward and backward evaluations.
 
     Raises:
         UserError: T <= 0.
@@ -129,12 +57,17 @@ class CNF(nn.Module):
         T: float = 1.0,
         learn_T: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(prior)
         if T <= 0:
             raise UserError(f"the end time T must be positive, got {T:g}")
-        self.counted, self.prior, self.how = CountedField(field), prior, how
+        self.field, self.how = CountedField(field), how
         self.root_T = nn.Parameter(torch.tensor(math.sqrt(T))) if learn_T else None
         self._given_T = T
+
+    @property
+    def counted(self) -> CountedField:
+        """The field with its counts of forward and backward evaluations."""
+        return self.field
 
     @property
     def T(self) -> float:
@@ -146,40 +79,30 @@ class CNF(nn.Module):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        end: float = 1.0,
         how: Integration | None = None,
+        end: float | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` to the base, with all integrals.
 
         Args:
             x: data.
             eps: probes `(K, B, *S)` of an estimated divergence, fixed for the whole solve.
-            generator: draws them where `eps` is None.
-            end: where to stop, as a multiple of T.
+            generator: draws them where `eps` is None, and then a random end time.
             how: in place of the flow's own.
+            end: where to stop, as a multiple of T; None for T, or a random time about it where `how` says so.
 
         Raises:
-            UserError: an estimate with neither probes nor a generator.
+            UserError: an estimate with neither probes nor a generator, a random end time without a generator.
             RunFailure: as `replications.flows.solve.solve`.
         """
         how = how or self.how
         if eps is None and generator is not None:
             eps = how.divergence.draw(x, generator)
+        end = how.draw_end(generator) if end is None else end
         zero = x.new_zeros(len(x))
         state = (x, zero, *(zero for _ in how.regularizers))
         z, delta, *integrals = self._solve(functools.partial(_joint, how, eps), state, 0.0, end, how)
         return Path(z, delta, {name: r / how.scale for name, r in zip(how.regularizers, integrals)})
-
-    def log_prob(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        how: Integration | None = None,
-    ) -> Tensor:
-        """Return log p(x) in nats, `(B,)`; arguments and errors as `path`."""
-        path = self.path(x, eps, generator, how=how)
-        return self.prior.log_prob(path.z) + path.delta
 
     def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
         """Return z = x(T) of data x `(B, *S)`; no divergence is computed, only x steers the steps."""
@@ -189,20 +112,14 @@ class CNF(nn.Module):
         """Return x = x(0) of base points z `(B, *S)`; as `encode`, backwards."""
         return self._solve(_alone, (z,), 1.0, 0.0, how or self.how)[0]
 
-    @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator, how: Integration | None = None) -> Tensor:
-        """Return n points of the flow's density, without gradient, in the type and on the device of its parameters."""
-        like = next(self.parameters())
-        return self.decode(self.prior.sample(n, generator, dtype=like.dtype, device=like.device), how)
-
     def _solve(
         self, slopes: Slopes, state: tuple[Tensor, ...], start: float, end: float, how: Integration
     ) -> tuple[Tensor, ...]:
         """Solve from `start` to `end`, multiples of T."""
         unit = self._given_T if self.root_T is None else 1.0
         # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
-        field = CountedField(_Dynamics(cast(nn.Module, self.counted.field), slopes, self.root_T))
-        field._counts = self.counted._counts
+        field = CountedField(_Dynamics(cast(nn.Module, self.field.field), slopes, self.root_T))
+        field._counts = self.field._counts
         return solve(field, state, start * unit, end * unit, how.solver, how.gradient, compiled=how.compiled)
 
 

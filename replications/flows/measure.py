@@ -1,0 +1,138 @@
+"""What every training of a flow reports: training, likelihood, inversion, solver error, regularity, memory.
+
+| quantity | metric | equation |
+|---|---|---|
+| test NLL | `nll` | -1/N sum_n log p(x_n), nats |
+| the same in bits | `bits_per_dim` | nll / (D log 2) |
+| error of the solver | `nll_error` | abs(nll - nll*), nll* at a far smaller tolerance, on the same points |
+| error of the inverse | `inversion_error` | 1/N sum_n abs(x_n - T^-1(T(x_n))), Euclidean |
+| kinetic energy | `kinetic_energy` | 1/N sum_n integral of abs(f)^2 dt |
+| Jacobian | `jacobian_norm` | 1/N sum_n integral of abs(df/dx)_F^2 dt |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from bench.measure.clock import synchronize
+from bench.measure.memory import peak_memory
+from bench.worker import Run
+from replications.flows.flow import Flow
+from replications.flows.integration import Integration
+from replications.flows.train import Log
+
+REGULARITY = ("kinetic_sum", "jacobian_sum")
+
+
+def training(run: Run, log: Log, protocol: str) -> None:
+    """Record what training cost: evaluations, times, loss, and their curves.
+
+    NFE is the mean over all iterations; `nfe_forward[end]` and `train_loss` that of the last tenth.
+    """
+    log.record(run)
+    n = len(log.losses)
+    last = max(1, n // 10)
+    run.metric("train_loss", _mean(log.losses[-last:]), f"{protocol}/last {last} iterations")
+    run.metric("nfe_forward", _mean(log.nfe_forward), f"{protocol}/mean", n)
+    run.metric("nfe_forward[end]", _mean(log.nfe_forward[-last:]), f"{protocol}/last {last} iterations", last)
+    run.metric("nfe_backward", _mean(log.nfe_backward), f"{protocol}/mean", n)
+    run.metric("iteration_time", log.iteration_time, f"{protocol}/median", n)
+    run.metric("train_time", log.train_time, protocol)
+    evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
+    run.metric("evaluation_time", log.train_time / evaluations, f"{protocol}/train_time over evaluations")
+
+
+@torch.no_grad()
+def likelihood(
+    run: Run,
+    flow: Flow,
+    x: Tensor,
+    how: Integration,
+    batch: int = 1000,
+    generator: torch.Generator | None = None,
+    qualifier: str = "",
+) -> Tensor:
+    """Record the NLL of test points, its cost and standard error; return -log p of each, `(N,)`, in float64.
+
+    Args:
+        run: where to.
+        flow: in evaluation mode.
+        x: test points `(N, *S)`.
+        how: `exact` divergence for an exact likelihood; it names the protocol.
+        batch: points solved together; they share their steps.
+        generator: of the probes of an estimate.
+        qualifier: distinguishes several of one run, as in `nll[validation]`.
+    """
+    flow.counted.reset()
+    synchronize(run.device)
+    start = time.perf_counter()
+    parts = x.split(batch)
+    nll = -torch.cat([flow.log_prob(part, generator=generator, how=how) for part in parts])
+    synchronize(run.device)
+    seconds = time.perf_counter() - start
+    nll = nll.double().cpu()
+    mean, se = nll.mean().item(), nll.std().item() / math.sqrt(len(nll))
+    key, protocol = f"[{qualifier}]" if qualifier else "", f"{how.protocol}/batch {batch}"
+    bits = math.log(2) * math.prod(x.shape[1:])
+    run.metric(f"nll{key}", mean, f"nll/{protocol}", len(nll), se)
+    run.metric(f"bits_per_dim{key}", mean / bits, f"nll/{protocol}", len(nll), se / bits)
+    run.metric(
+        f"nfe_test{key}", flow.counted.forward_evaluations / len(parts), f"{protocol}/mean over batches"
+    )
+    run.metric(f"loglik_time{key}", seconds, f"{protocol}/{len(nll)} points")
+    return nll
+
+
+@torch.no_grad()
+def solver_error(
+    run: Run, flow: Flow, x: Tensor, how: Integration, eps: Tensor | None = None, tolerance: float = 1e-8
+) -> None:
+    """Record what the solver gets wrong of the NLL of some points: against the same flow in float64, solved to 1e-8."""
+    tight = dataclasses.replace(how, solver=dataclasses.replace(how.solver, rtol=tolerance, atol=tolerance))
+    loose = flow.log_prob(x, eps, how=how).double()
+    kept = next(flow.parameters()).dtype
+    flow.double()
+    exact = flow.log_prob(x.double(), None if eps is None else eps.double(), how=tight)
+    flow.to(kept)
+    protocol = f"{how.protocol} against {tight.solver.protocol} in float64"
+    run.metric("nll_error", (loose.mean() - exact.mean()).abs().item(), protocol, len(x))
+    run.metric(
+        "nll_error[largest]", (loose - exact).abs().max().item(), f"{protocol}/largest of a point", len(x)
+    )
+
+
+@torch.no_grad()
+def inversion(run: Run, flow: Flow, x: Tensor, how: Integration) -> None:
+    """Record the mean Euclidean distance of points from where decoding their code leads."""
+    distance = (flow.decode(flow.encode(x, how), how) - x).flatten(1).double().norm(dim=1)
+    run.metric("inversion_error", distance.mean().item(), f"{how.solver.protocol}/Euclidean", len(x))
+
+
+@torch.no_grad()
+def regularity(
+    run: Run, flow: Flow, x: Tensor, how: Integration, generator: torch.Generator | None = None
+) -> None:
+    """Record the summed kinetic energy and Jacobian norm along the paths of some points."""
+    how = dataclasses.replace(how, regularizers=REGULARITY)
+    path = flow.path(x, generator=generator, how=how)
+    for name, key in zip(("kinetic_energy", "jacobian_norm"), REGULARITY):
+        run.metric(name, path.integrals[key].mean().item(), how.protocol, len(x))
+
+
+def memory(run: Run, step: Callable[[], object], parameters: Iterable[Tensor], protocol: str) -> None:
+    """Record the peak memory of one training step's forward and backward pass, gradients included."""
+    for parameter in parameters:
+        parameter.grad = None
+    with peak_memory(run.device) as peak:
+        step()
+    run.metric("peak_memory", peak.bytes, protocol)
+
+
+def _mean(values: list[float] | list[int]) -> float:
+    return sum(values) / len(values)
