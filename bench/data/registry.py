@@ -2,6 +2,10 @@
 
 The folder named by `CNF_BENCH_DATA` comes first and is only read. The download cache comes second: the
 folder named by `CNF_BENCH_CACHE`, else `cnf-bench` in the user's cache directory.
+
+A checksum is `kind:digest`: `sha256`, `md5`, or `git`, the id that git gives to a file's content. A file of an
+archive may have none; then only the archive's is known, and it holds for what `fetch` extracts, not for a file put
+there by hand.
 """
 
 from __future__ import annotations
@@ -9,21 +13,26 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import shutil
+import tarfile
 import tomllib
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.errors import UserError
+
+_KINDS = ("sha256", "md5", "git")
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a data set: its path under a data folder, its SHA-256, its size in bytes where known."""
+    """A file of a data set: its path under a data folder, its checksum and its size in bytes where known."""
 
     path: str
-    sha256: str
+    checksum: str = ""
     bytes: int | None = None
 
     def find(self) -> Path | None:
@@ -32,28 +41,51 @@ class DataFile:
         return next((place for place in places if os.path.isfile(place)), None)
 
     def is_whole(self, place: Path) -> bool:
-        """Tell whether the bytes at `place` have the registered SHA-256."""
-        return _sha256_of(place) == self.sha256
+        """Tell whether the bytes at `place` have the registered checksum; without one, any have."""
+        return not self.checksum or self.measure(place) == self.checksum
+
+    def measure(self, place: Path) -> str:
+        """Return the checksum of the bytes at `place`, of the registered kind.
+
+        Raises `UserError`: they can not be read.
+        """
+        kind = self.checksum.partition(":")[0]
+        try:
+            stat = place.stat()
+            return f"{kind}:{_digest(place, stat.st_mtime_ns, stat.st_size, kind)}"
+        except OSError as fault:
+            raise UserError(f"{place} can not be read: {fault.strerror}; correct its permissions") from fault
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A registered data set; a bundled one ships inside a dependency: no files, the SHA-256 of its arrays."""
+    """A registered data set.
+
+    Its files come from `mirrors`, or out of the one file of the set that `archive` names, or by hand. A bundled set
+    ships inside a dependency: no files, the SHA-256 of its arrays.
+    """
 
     name: str
     title: str
     terms: str
     mirrors: tuple[str, ...] = ()
     files: tuple[DataFile, ...] = ()
+    archive: str = ""
     bundled: bool = False
     sha256: str = ""
 
     def hashes(self) -> dict[str, str]:
-        """Return path -> registered SHA-256, a bundled set under its own name; touches no file."""
-        return {self.name: self.sha256} if self.bundled else {file.path: file.sha256 for file in self.files}
+        """Return path -> registered checksum, a bundled set under its own name; touches no file.
+
+        SHA-256 has no prefix; a file without a checksum has its archive's, after `archive:`.
+        """
+        if self.bundled:
+            return {self.name: self.sha256}
+        # The identity of every record holds these strings: they never change form.
+        return {file.path: file.checksum.removeprefix("sha256:") or self._origin() for file in self.files}
 
     def locate(self) -> dict[str, Path] | None:
-        """Return path -> place of every file, checksums verified; None unless all are there.
+        """Return path -> place of every file, known checksums verified; None unless all are there.
 
         Raises `UserError`: a file that was found has a wrong checksum or can not be read.
         """
@@ -71,24 +103,49 @@ class DataSet:
         return found
 
     def fetch(self) -> dict[str, Path]:
-        """Return path -> place of every file, downloading what is absent into the cache.
+        """Return path -> place of every file, downloading or extracting what is absent into the cache.
 
-        Raises `UserError`: as `locate`, or no mirror gave a file with the right checksum.
+        Raises `UserError`: as `locate`, no mirror gave a file with the right checksum, or the archive lacks a file.
         """
+        absent = [file for file in self.files if not self._verified(file)]
+        if absent and self.archive:
+            self._extract(absent)
         return {file.path: self._verified(file) or self._download(file) for file in self.files}
 
     def check(self) -> list[tuple[str, str]]:
-        """Return (path, `ok`, `missing` or `wrong checksum`) of every file."""
+        """Return (path, `ok`, `missing`, `wrong checksum` or `no checksum known`) of every file."""
         return [(file.path, _status(file)) for file in self.files]
 
     def _verified(self, file: DataFile) -> Path | None:
         place = file.find()
         if place and not file.is_whole(place):
+            found, expected = (_short(checksum) for checksum in (file.measure(place), file.checksum))
             raise UserError(
-                f"{place} is damaged or incomplete: SHA-256 {_sha256_of(place)[:12]}..., expected "
-                f"{file.sha256[:12]}...; delete it, then {_mend(self.name)}"
+                f"{place} is damaged or incomplete: {found}, expected {expected}; delete it, then "
+                f"{_mend(self.name)}"
             )
         return place
+
+    def _origin(self) -> str:
+        return f"archive:{get(self.archive).files[0].checksum}"
+
+    def _extract(self, files: list[DataFile]) -> None:
+        """Copy files out of the archive into the cache; the archive chooses no path, owner or permission."""
+        (archive,) = get(self.archive).fetch().values()
+        wanted = list(files)
+        try:
+            with tarfile.open(archive, "r|*") as members:  # one pass; a seek would decompress again
+                for member in members:
+                    file = next((f for f in wanted if f"/{member.name}".endswith(f"/{f.path}")), None)
+                    if file and member.isfile() and (content := members.extractfile(member)):
+                        _store(content, file)
+                        wanted.remove(file)
+                    if not wanted:
+                        return
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as fault:
+            raise UserError(f"{archive} could not be extracted into {cache_folder()} ({fault})") from fault
+        lost = ", ".join(file.path for file in wanted)
+        raise UserError(f"{archive} does not hold {lost}: put it by hand into the folder CNF_BENCH_DATA")
 
     def _download(self, file: DataFile) -> Path:
         import pooch
@@ -100,7 +157,7 @@ class DataSet:
                 # Writes to a temporary file and renames it only after the checksum agreed.
                 pooch.retrieve(
                     mirror + target.name,
-                    known_hash=f"sha256:{file.sha256}",
+                    known_hash=file.checksum,
                     fname=target.name,
                     path=target.parent,
                     downloader=pooch.HTTPDownloader(chunk_size=1 << 20),
@@ -109,7 +166,8 @@ class DataSet:
             except (OSError, ValueError) as fault:  # no network, no space, a wrong checksum
                 faults.append(f"{mirror}: {type(fault).__name__}: {' '.join(str(fault).split()):.60}")
         by_hand = f"put it by hand at {target} or at {file.path} in the folder named by CNF_BENCH_DATA"
-        raise UserError(f"{file.path} could not be downloaded; {by_hand} ({'; '.join(faults)})")
+        reason = "; ".join(faults) or "it has no download address"
+        raise UserError(f"{file.path} could not be downloaded; {by_hand} ({reason})")
 
 
 def names() -> list[str]:
@@ -150,26 +208,44 @@ def _mend(name: str) -> str:
     return f"run `cnf-bench data fetch {name}` or point CNF_BENCH_DATA at a folder that has it"
 
 
+def _short(checksum: str) -> str:
+    kind, _, digest = checksum.partition(":")
+    return f"{kind} {digest[:12]}..."
+
+
 def _status(file: DataFile) -> str:
     place = file.find()
     if place is None:
         return "missing"
+    if not file.checksum:
+        return "no checksum known"
     return "ok" if file.is_whole(place) else "wrong checksum"
 
 
-def _sha256_of(place: Path) -> str:
+def _store(content: IO[bytes], file: DataFile) -> None:
+    """Write a file of the cache under a temporary name and rename it once its checksum agreed."""
+    target = cache_folder() / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        stat = place.stat()
-        return _digest(place, stat.st_mtime_ns, stat.st_size)
-    except OSError as fault:
-        raise UserError(f"{place} can not be read: {fault.strerror}; correct its permissions") from fault
+        with part.open("wb") as stream:
+            shutil.copyfileobj(content, stream, 1 << 20)
+        if not file.is_whole(part):
+            found, expected = _short(file.measure(part)), _short(file.checksum)
+            raise UserError(f"{file.path} of the archive is not the known one: {found}, expected {expected}")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @cache
-def _digest(place: Path, mtime_ns: int, size: int) -> str:
+def _digest(place: Path, mtime_ns: int, size: int, kind: str) -> str:
     """Hash a file once a process; time stamp and size are the key that notices a change."""
+    # git hashes a header before the content.
+    name, header = ("sha1", b"blob %d\0" % size) if kind == "git" else (kind, b"")
+    state = hashlib.new(name, header, usedforsecurity=False)
     with place.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, lambda: state).hexdigest()
 
 
 @cache
@@ -179,5 +255,10 @@ def _registry() -> dict[str, DataSet]:
 
 
 def _data_set(name: str, table: dict[str, Any]) -> DataSet:
-    files = tuple(DataFile(path, **entry) for path, entry in table.pop("files", {}).items())
+    files = tuple(_data_file(path, entry) for path, entry in table.pop("files", {}).items())
     return DataSet(name=name, files=files, mirrors=tuple(table.pop("mirrors", ())), **table)
+
+
+def _data_file(path: str, entry: dict[str, Any]) -> DataFile:
+    checksum = next((f"{kind}:{entry.pop(kind)}" for kind in _KINDS if kind in entry), "")
+    return DataFile(path, checksum, **entry)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -35,6 +36,9 @@ needs_mnist = pytest.mark.skipif(
 )
 
 
+CHECKSUM = re.compile(r"[0-9a-f]{64}|(archive:)?(md5:[0-9a-f]{32}|git:[0-9a-f]{40})")
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -60,7 +64,8 @@ def folders(tmp_path, monkeypatch):
 
 def a_set(**contents: bytes) -> DataSet:
     files = tuple(
-        DataFile(f"toy/{name}", sha256(content), len(content)) for name, content in contents.items()
+        DataFile(f"toy/{name}", f"sha256:{sha256(content)}", len(content))
+        for name, content in contents.items()
     )
     return DataSet("toy", "a toy", "none", ("https://first.invalid/", "https://second.invalid/"), files)
 
@@ -90,16 +95,31 @@ def serve(monkeypatch, answers: dict[str, bytes]) -> list[str]:
 
 
 def test_every_entry_is_complete():
-    assert {"mnist", "cifar10", "digits"} <= set(registry.names())
+    assert {"mnist", "cifar10", "digits", "power", "miniboone_heldout"} <= set(registry.names())
     for data_set in map(registry.get, registry.names()):
         assert data_set.title
         assert data_set.terms
         assert data_set.hashes()
-        assert all(len(value) == 64 and int(value, 16) for value in data_set.hashes().values())
+        assert all(CHECKSUM.fullmatch(value) for value in data_set.hashes().values())
         assert data_set.bundled != bool(data_set.files)
-        assert data_set.bundled or all(
-            url.startswith("https://") and url.endswith("/") for url in data_set.mirrors
-        )
+        assert all(url.startswith("https://") and url.endswith("/") for url in data_set.mirrors)
+        # What is downloaded has a checksum that pooch knows; what has none comes out of an archive that has one.
+        assert not data_set.mirrors or all(f.checksum.startswith(("sha256:", "md5:")) for f in data_set.files)
+        assert not data_set.archive or len(registry.get(data_set.archive).files) == 1
+
+
+def test_the_hashes_that_records_hold_have_not_moved():
+    assert registry.get("mnist").hashes() == {
+        "mnist/train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "mnist/train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "mnist/t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "mnist/t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    }
+    archive = "archive:md5:9b9c9b0375315ad270eba4ce80c093ab"
+    assert registry.get("power").hashes() == {"power/data.npy": archive}
+    assert registry.get("miniboone").hashes() == {
+        "miniboone/data.npy": "git:9737c80fa84df483ed368404e3110c324613d54c"
+    }
 
 
 def test_unknown_name_suggests_the_close_one():
@@ -219,6 +239,114 @@ def test_a_cache_that_can_not_be_written_is_one_line(folders, monkeypatch):
     folders[1].write_text("a file where the folder should be")
     with pytest.raises(UserError, match="could not be downloaded"):
         a_set(a=b"alpha").fetch()
+
+
+# Other checksums, archives
+
+
+def test_md5_and_git_are_checked_as_their_own_programs_do(folders):
+    place = put(folders[0], "toy/a", b"hello\n")
+    # `md5sum` and `git hash-object` of a file that holds hello and a line feed.
+    for checksum in ("md5:b1946ac92492d2347c6235b4d2611184", "git:ce013625030ba8dba906f756967f9e9ca394464a"):
+        assert DataFile("toy/a", checksum).is_whole(place)
+        altered = DataFile("toy/a", checksum[:-1] + "f")
+        assert not altered.is_whole(place)
+        assert altered.measure(place) == checksum
+
+
+def archive_of(members: dict[str, bytes]) -> bytes:
+    """Return a tar.gz of files, and of a link and a hidden namesake that no extraction may take."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        link = tarfile.TarInfo("data/toy/a")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+        for name, content in {"data/toy/._a": b"hidden", **members}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+PACKED = archive_of({"data/toy/c": b"unwanted", "../data/toy/a": b"alpha", "data/toy/b": b"beta"})
+ALPHA_GIT = hashlib.sha1(b"blob 5\0alpha").hexdigest()
+
+
+@pytest.fixture
+def packed(folders, monkeypatch):
+    """Return a set of two files in an archive, one with a git checksum, one with none; and the URLs asked for."""
+
+    def serving(content: bytes, a: str = ALPHA_GIT):
+        md5 = hashlib.md5(PACKED).hexdigest()
+        box = DataSet("box", "b", "none", ("https://first.invalid/",), (DataFile("box/it", f"md5:{md5}"),))
+        files = (DataFile("toy/a", f"git:{a}"), DataFile("toy/b"))
+        toy = DataSet("toy", "t", "none", files=files, archive="box")
+        monkeypatch.setattr(registry, "_registry", lambda: {"box": box, "toy": toy})
+        return toy, serve(monkeypatch, {"https://first.invalid/it": content})
+
+    return serving
+
+
+def test_files_are_extracted_from_the_archive_and_nothing_else_is(folders, packed):
+    cache = folders[1]
+    toy, asked = packed(PACKED)
+    places = toy.fetch()
+    assert places == {"toy/a": cache / "toy/a", "toy/b": cache / "toy/b"}
+    assert [place.read_bytes() for place in places.values()] == [b"alpha", b"beta"]
+    assert {path for path in folders[1].parent.rglob("*") if path.is_file()} == {
+        *places.values(),
+        cache / "box/it",
+    }
+    assert toy.check() == [("toy/a", "ok"), ("toy/b", "no checksum known")]
+    assert toy.require() == places == toy.fetch()
+    (cache / "toy/b").unlink()
+    assert toy.fetch() == places
+    assert len(asked) == 1
+
+
+def test_a_local_archive_serves_without_a_network(folders, packed):
+    toy, asked = packed(b"")
+    put(folders[0], "box/it", PACKED)
+    put(folders[0], "toy/b", b"of my own")
+    assert toy.fetch() == {"toy/a": folders[1] / "toy/a", "toy/b": folders[0] / "toy/b"}
+    assert asked == []
+
+
+def test_a_truncated_archive_is_not_extracted(folders, packed):
+    toy, _ = packed(PACKED[:-20])
+    with pytest.raises(UserError, match="box/it could not be downloaded"):
+        toy.fetch()
+    assert [path for path in folders[1].rglob("*") if path.is_file()] == []
+    put(folders[0], "box/it", PACKED[:-20])
+    with pytest.raises(UserError, match="box/it is damaged or incomplete: md5"):
+        toy.fetch()
+
+
+def test_a_member_of_another_checksum_leaves_nothing_behind(folders, packed):
+    toy, _ = packed(PACKED, a="0" * 40)
+    with pytest.raises(UserError, match=f"toy/a of the archive is not the known one: git {ALPHA_GIT[:12]}"):
+        toy.fetch()
+    assert not list((folders[1] / "toy").iterdir())
+
+
+def test_an_archive_that_lacks_a_file_or_is_none_says_so(folders, packed, monkeypatch):
+    toy, _ = packed(PACKED)
+    for content, fault in (
+        (archive_of({"data/toy/b": b"beta"}), r"does not hold toy/a"),
+        (PACKED[:60], "could not be extracted"),
+        (b"text", "could not be extracted"),
+    ):
+        place = put(folders[0], "box/it", content)
+        monkeypatch.setattr(DataFile, "is_whole", lambda *_: True)
+        with pytest.raises(UserError, match=fault) as error:
+            toy.fetch()
+        assert str(place) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_without_a_mirror_says_where_to_put_it(folders):
+    with pytest.raises(UserError, match=r"put it by hand at .*toy/a.*no download address"):
+        dataclasses.replace(a_set(a=b"alpha"), mirrors=()).fetch()
 
 
 # The command line
