@@ -1,0 +1,114 @@
+"""Distances between a sample and a reference sample: optimal transport, exact and sliced, and kernel means.
+
+| symbol | name in the code | meaning                                            |
+|--------|------------------|----------------------------------------------------|
+| x      | `samples`        | what a model draws, `(N, D)`                       |
+| y      | `reference`      | as many points of the law aimed at, `(N, D)`       |
+| theta  | `theta`          | unit vectors, `(D, K)`                             |
+| k      | `kernel`         | k(a, b) = exp(-|a - b|^2 / (2 sigma^2))            |
+| h      | `h`              | h_ij = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i) |
+
+W_2 and its sliced form are never zero between two samples of one law; they shrink as N grows. So N is part of the
+protocol, and a distance means something next to that between two samples of the reference. The points of both samples
+are independent draws. All is float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from bench.errors import UserError
+
+Points = NDArray[np.float64]
+
+
+def wasserstein2(samples: ArrayLike, reference: ArrayLike) -> float:
+    """Return W_2 of the two empirical laws, exactly: (min_pi mean_i |x_i - y_pi(i)|^2)^(1/2), pi a permutation.
+
+    Memory grows as N^2 and time as N^3: about 2 s at N = 2000.
+
+    Raises:
+        UserError: see `paired`.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    x, y = paired(samples, reference)
+    cost = cdist(x, y, "sqeuclidean")
+    return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
+
+
+def sliced_wasserstein2(
+    samples: ArrayLike, reference: ArrayLike, rng: Generator, directions: int = 256
+) -> float:
+    """Return the sliced W_2 of the two empirical laws: (mean_theta W_2(theta . x, theta . y)^2)^(1/2).
+
+    On the line the best permutation sorts both samples. A shift by s alone gives |s| / sqrt(D) in expectation of the
+    square, so the value is not on the scale of W_2 (bonneel2015sliced).
+
+    Args:
+        samples: x, `(N, D)`.
+        reference: y, `(N, D)`.
+        rng: draws the directions, uniform on the sphere.
+        directions: K, how many.
+
+    Raises:
+        UserError: see `paired`.
+    """
+    x, y = paired(samples, reference)
+    theta = rng.normal(size=(x.shape[1], directions))
+    theta /= np.linalg.norm(theta, axis=0)
+    gap = np.sort(x @ theta, axis=0) - np.sort(y @ theta, axis=0)  # (N, K)
+    return float(np.sqrt(np.mean(gap**2)))
+
+
+def mmd(samples: ArrayLike, reference: ArrayLike) -> tuple[float, float]:
+    """Return an unbiased estimate of the SQUARED maximum mean discrepancy, and its standard error.
+
+    MMD^2 = mean_{i != j} h_ij; zero in expectation for one law, so about half of its values are then negative. The
+    bandwidth sigma is the median distance of two points of the reference. The standard error is that of a U-statistic,
+    Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both estimated from
+    h and zeta_1 not below zero (gretton2012kernel). Memory grows as N^2.
+
+    Raises:
+        UserError: see `paired`; or half of the reference's points coincide.
+    """
+    from scipy.spatial.distance import cdist, pdist
+
+    x, y = paired(samples, reference)
+    sigma = float(np.median(pdist(y)))
+    if sigma == 0:
+        raise UserError(
+            "the median distance of the reference's points is zero: draw a reference without ties"
+        )
+
+    def kernel(a: Points, b: Points) -> Points:
+        return np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))
+
+    cross = kernel(x, y)
+    h = kernel(x, x) + kernel(y, y) - cross - cross.T
+    np.fill_diagonal(h, 0)
+    n, rows = len(x), h.sum(axis=1)
+    pairs = n * (n - 1)
+    value, squares = rows.sum() / pairs, (h**2).sum()
+    zeta_1 = max((rows @ rows - squares) / (pairs * (n - 2)) - value**2, 0.0)
+    zeta_2 = squares / pairs - value**2
+    return float(value), float(np.sqrt((4 * (n - 2) * zeta_1 + 2 * zeta_2) / pairs))
+
+
+def paired(samples: ArrayLike, reference: ArrayLike, least: int = 4) -> tuple[Points, Points]:
+    """Return both samples as float64 `(N, D)`.
+
+    Raises:
+        UserError: not two arrays `(N, D)` of one shape, fewer than `least` points, or a value that is not finite.
+    """
+    x, y = (np.asarray(points, dtype=np.float64) for points in (samples, reference))
+    if x.ndim != 2 or x.shape != y.shape or x.shape[1] == 0:
+        raise UserError(f"the samples have the shapes {x.shape} and {y.shape}: give two of one shape (N, D)")
+    if len(x) < least:
+        raise UserError(f"{len(x)} points a sample are too few: give at least {least}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise UserError("a sample has values that are not finite: compare only draws that did not diverge")
+    return x, y

@@ -1,0 +1,77 @@
+"""The two-sample test by a classifier: chance, certainty, and its standard error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.data import toy2d
+from bench.errors import UserError
+from bench.metrics.classification import c2st
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_samples_of_one_law_are_told_apart_by_chance_only_and_the_error_is_the_spread():
+    source = rng(1)
+    accuracies, errors = np.array(
+        [c2st(source.normal(size=(100, 2)), source.normal(size=(100, 2)), source) for _ in range(40)]
+    ).T
+    assert abs(accuracies.mean() - 50) < 4 * errors.mean() / np.sqrt(40)
+    # The standard deviation of 40 values is known to about 1 in 9.
+    assert 0.6 < accuracies.std() / errors.mean() < 1.4
+
+
+def test_separated_samples_are_told_apart_with_certainty():
+    x = rng(1).normal(size=(200, 3))
+    accuracy, se = c2st(x, x + np.array([0, 20, 0]), rng())
+    assert (accuracy, se) == (100, 0)
+
+
+def test_accuracy_of_two_normals_comes_near_the_best_possible():
+    # The best rule for N(0, 1) and N(2, 1) is right with the probability Phi(1) = 0.8413.
+    source = rng(2)
+    accuracy, se = c2st(source.normal(size=(2000, 1)), source.normal(2, 1, (2000, 1)), source)
+    assert se == pytest.approx(100 * np.sqrt(0.8413 * 0.1587 / 2000), rel=0.05)
+    assert 84.13 - 5 < accuracy < 84.13 + 3 * se
+
+
+def test_lost_modes_are_seen_and_the_whole_density_passes():
+    source = rng(3)
+    reference, again = (toy2d.draw("8gaussians", 800, source) for _ in range(2))
+    lost = toy2d.draw("8gaussians", 2000, source)
+    lost = lost[lost[:, 0] > -1][:800]  # 5 modes of 8
+    accuracy, se = c2st(again, reference, source)
+    assert abs(accuracy - 50) < 4 * se
+    # The best rule is right with the probability (1 + 3/8) / 2.
+    accuracy, se = c2st(lost, reference, source)
+    assert 68.75 - 5 < accuracy < 68.75 + 3 * se
+
+
+def test_it_is_symmetric_and_follows_its_generator():
+    x, y = rng(4).normal(size=(150, 2)), rng(5).normal(0.5, 1, (150, 2))
+    assert c2st(x, y, rng(6)) == c2st(x, y, rng(6))
+    assert abs(c2st(y, x, rng(6))[0] - c2st(x, y, rng(6))[0]) < 1.5
+    assert len({c2st(x, y, rng(seed)) for seed in range(6)}) > 1
+
+
+def test_a_point_to_point_map_of_the_reference_does_not_leak():
+    # Were a point's partner trained on while the point is tested, near copies would be found out below chance.
+    y = rng(7).normal(size=(400, 2))
+    accuracy, se = c2st(y + 1e-9, y, rng(8))
+    assert abs(accuracy - 50) < 4 * se
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "fault"),
+    [
+        (np.zeros((50, 2)), np.zeros((40, 2)), r"shapes \(50, 2\) and \(40, 2\)"),
+        (np.zeros((39, 2)), np.zeros((39, 2)), "39 points a sample are too few: give at least 40"),
+        (np.zeros((50, 2)), np.full((50, 2), np.nan), "not finite"),
+    ],
+)
+def test_bad_samples_are_refused(x, y, fault):
+    with pytest.raises(UserError, match=fault):
+        c2st(x, y, rng())
