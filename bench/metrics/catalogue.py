@@ -50,10 +50,7 @@ _METRICS = (
     ),
     Metric("mass_error", "", "lower", "Error of a density's total mass, |integral of p - 1|."),
     Metric(
-        "elbo_gap",
-        "nats",
-        "lower",
-        "Reverse KL divergence up to a constant, E_q[log q + U] for p = e^-U / Z.",
+        "free_energy", "nats", "lower", "E_q[log q + U], the KL divergence of q from p = e^-U / Z less log Z."
     ),
     Metric("end_time", "", "none", "End time T of a flow."),
     # Regularity
@@ -66,6 +63,21 @@ _METRICS = (
         "trace_bias", "", "none", "Mean of an estimated trace minus the exact trace, over probes and states."
     ),
     Metric("trace_variance", "", "lower", "Variance of an estimated trace over probes, mean over states."),
+    # Samples against data
+    Metric(
+        "wasserstein2",
+        "",
+        "lower",
+        "Wasserstein-2 distance of two samples of one size, by an exact assignment.",
+    ),
+    Metric(
+        "sliced_wasserstein2",
+        "",
+        "lower",
+        "Root mean square over directions of the W2 distance of projections.",
+    ),
+    Metric("mmd", "", "lower", "Squared maximum mean discrepancy, unbiased: it may be negative."),
+    Metric("c2st", "%", "lower", "Held-out accuracy of a classifier of samples against data; 50 is chance."),
     # Function evaluations
     Metric("nfe", "evaluations", "lower", "Evaluations of the field in one solve."),
     Metric("nfe_forward", "evaluations", "lower", "Evaluations in a training iteration's forward pass."),

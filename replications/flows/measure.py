@@ -15,12 +15,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from bench.measure.clock import synchronize
+from bench.measure.clock import synchronize, time_repeats
 from bench.measure.memory import peak_memory
 from bench.worker import Run
 from replications.flows.flow import Flow
@@ -94,12 +96,10 @@ def solver_error(
     run: Run, flow: Flow, x: Tensor, how: Integration, eps: Tensor | None = None, tolerance: float = 1e-8
 ) -> None:
     """Record what the solver gets wrong of the NLL of some points: against the same flow in float64, solved to 1e-8."""
-    tight = dataclasses.replace(how, solver=dataclasses.replace(how.solver, rtol=tolerance, atol=tolerance))
+    tight = at_tolerance(how, tolerance)
     loose = flow.log_prob(x, eps, how=how).double()
-    kept = next(flow.parameters()).dtype
-    flow.double()
-    exact = flow.log_prob(x.double(), None if eps is None else eps.double(), how=tight)
-    flow.to(kept)
+    with in_float64(flow):
+        exact = flow.log_prob(x.double(), None if eps is None else eps.double(), how=tight)
     protocol = f"{how.protocol} against {tight.solver.protocol} in float64"
     run.metric("nll_error", (loose.mean() - exact.mean()).abs().item(), protocol, len(x))
     run.metric(
@@ -123,6 +123,70 @@ def regularity(
     path = flow.path(x, generator=generator, how=how)
     for name, key in zip(("kinetic_energy", "jacobian_norm"), REGULARITY):
         run.metric(name, path.integrals[key].mean().item(), how.protocol, len(x))
+
+
+def end_time(run: Run, flow: Flow) -> None:
+    """Record the learned end time T, the mean over blocks; nothing where it is given."""
+    ends = [value for name, value in flow.state_dict().items() if name.endswith("root_T")]
+    if ends:
+        run.metric("end_time", torch.stack(ends).square().mean().item(), "after training/mean over blocks")
+
+
+def cost(
+    run: Run,
+    flow: Flow,
+    step: Callable[[int], Tensor],
+    plain: Callable[[int], Tensor] | None,
+    repeats: int,
+    protocol: str,
+) -> None:
+    """Record a training step's peak memory, and its added time over a plain step's, in turns on the same weights.
+
+    Args:
+        run: where to.
+        flow: whose gradient is taken.
+        step: iteration -> loss, as in training.
+        plain: the same for the method it is compared with; None where there is nothing to compare.
+        repeats: timed steps of each, on the first batches.
+        protocol: of the training.
+    """
+    memory(run, lambda: step(0).backward(), flow.parameters(), protocol)
+    if plain is None:
+        return
+    seconds, evaluations = [0.0, 0.0], [0, 0]
+    for i in range(repeats):
+        for k, one in enumerate((step, plain)):
+            flow.counted.reset()
+            timing = time_repeats(partial(_back, one, i), device=run.device, warmup=0, repeats=1)
+            seconds[k] += timing.median
+            evaluations[k] += flow.counted.forward_evaluations + flow.counted.backward_evaluations
+    quotient, work = seconds[0] / seconds[1], evaluations[0] / evaluations[1]
+    told = f"{protocol}/{repeats} steps of each in turn, trained weights"
+    run.metric("overhead[step]", 100 * (quotient - 1), told, repeats)
+    run.metric("overhead[evaluation]", 100 * (quotient / work - 1), f"{told}, time an evaluation", repeats)
+
+
+def _back(step: Callable[[int], Tensor], iteration: int) -> None:
+    step(iteration).backward()
+
+
+def without_training(how: Integration) -> Integration:
+    """Return the same integration without what belongs to training alone: regularizers, random end time."""
+    return dataclasses.replace(how, regularizers=(), spread=0.0)
+
+
+@contextmanager
+def in_float64(flow: Flow) -> Iterator[None]:
+    """Hold a flow's parameters in float64 for a while."""
+    kept = next(flow.parameters()).dtype
+    flow.double()
+    yield
+    flow.to(kept)
+
+
+def at_tolerance(how: Integration, tolerance: float) -> Integration:
+    """Return the same integration at rtol = atol = tolerance."""
+    return dataclasses.replace(how, solver=dataclasses.replace(how.solver, rtol=tolerance, atol=tolerance))
 
 
 def memory(run: Run, step: Callable[[], object], parameters: Iterable[Tensor], protocol: str) -> None:

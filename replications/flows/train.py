@@ -37,9 +37,11 @@ class Training:
         optimizer: `adam`, `adamw`, `sgd` or `rmsprop`.
         momentum: of `sgd` and `rmsprop`.
         weight_decay: decoupled for `adamw`, added to the gradient otherwise.
-        schedule: `constant`, `cosine` (to zero at the end) or `step`.
+        schedule: `constant`, `cosine` (to zero at the end), `step` or `plateau`.
         milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
-        gamma: see `milestones`.
+        gamma: see `milestones` and `plateau`.
+        plateau: `plateau` multiplies the rate by `gamma` for good where more than so many validations in a row brought
+            no new lowest value, again after more than twice as many, and so on.
         warmup: iterations of linear rise from lr / warmup.
         clip_norm: largest Euclidean norm of the whole gradient; 0 leaves it as it is.
         ema_decay: d of the averaged weights e <- d e + (1 - d) w; they are validated and kept. 0: no average.
@@ -57,6 +59,7 @@ class Training:
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
+    plateau: int = 0
     warmup: int = 0
     clip_norm: float = 0.0
     ema_decay: float = 0.0
@@ -64,14 +67,15 @@ class Training:
     patience: int = 0
     checkpoint_seconds: float = 20.0
 
-    def lr_at(self, iteration: int) -> float:
-        """Return the learning rate of an iteration, counted from 0."""
+    def lr_at(self, iteration: int, stalest: int = 0) -> float:
+        """Return the rate of an iteration, counted from 0, after a longest plateau of `stalest` validations."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         passed = sum(iteration >= milestone for milestone in self.milestones)
         factors = {
             "constant": 1.0,
             "cosine": 0.5 * (1 + math.cos(math.pi * iteration / self.iterations)),
             "step": self.gamma**passed,
+            "plateau": self.gamma ** (max(0, stalest - 1) // self.plateau) if self.plateau else 1.0,
         }
         return self.lr * rise * factors[self.schedule]
 
@@ -111,8 +115,22 @@ class Log:
     @property
     def stale(self) -> int:
         """Number of validations since the lowest value."""
-        values = [value for _, value in self.validations]
-        return len(values) - 1 - values.index(min(values)) if values else 0
+        return self._plateaus[-1] if self.validations else 0
+
+    @property
+    def stalest(self) -> int:
+        """The largest number of validations in a row that brought no new lowest value."""
+        return max(self._plateaus, default=0)
+
+    @property
+    def _plateaus(self) -> list[int]:
+        """After each validation, the number since the lowest value."""
+        best, since, found = math.inf, 0, []
+        for _, value in self.validations:
+            since = 0 if value < best else since + 1
+            best = min(best, value)
+            found.append(since)
+        return found
 
     def record(self, run: Run) -> None:
         """Record the curves loss, validation, nfe_forward and nfe_backward against the iteration.
@@ -213,7 +231,7 @@ class _Trainer:
         self.optimizer = settings.build_optimizer(model)
         self.ema = [p.detach().clone() for p in model.parameters()] if settings.ema_decay else []
         self.best: dict[str, Tensor] | None = None
-        self.log = Log()
+        self.log, self.stalest = Log(), 0
         self.saved_at = time.monotonic()
 
     @property
@@ -225,8 +243,9 @@ class _Trainer:
         start = time.perf_counter()
         if counted is not None:
             counted.reset()
+        rate = self.settings.lr_at(i, self.stalest)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr_at(i)
+            group["lr"] = rate
         self.optimizer.zero_grad()
         value = loss(i)
         number = value.item()
@@ -248,6 +267,7 @@ class _Trainer:
     def validate(self, validate: Callable[[], float]) -> None:
         with self.averaged():
             self.log.validations.append((len(self.log.losses), validate()))
+            self.stalest = self.log.stalest
             if self.settings.patience and self.log.stale == 0:
                 self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
@@ -319,4 +339,5 @@ class _Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.ema, self.best, self.log = state["ema"], state["best"], Log(**state["log"])
+            self.stalest = self.log.stalest
             self.run.resumed = max(self.run.resumed, state["resumed"] + 1)

@@ -92,6 +92,19 @@ def test_without_a_finished_run_there_is_a_reason(fake_paper):
     assert (failed.verdict, failed.reason) == ("not run", "every run ended as diverged: why")
 
 
+def test_a_difference_is_paired_and_knows_zero_and_negative_numbers(fake_paper):
+    drop = claim(kind="order", relation="<", value=None, against={"variant": "double"}, difference=True)
+    verdict = judged(drop, plain=(-1.0, -2.1, 0.0), double=(0.0, -1.0, 1.2))
+    assert verdict.values == pytest.approx((-1.0, -1.1, -1.2))
+    assert verdict.verdict == "reproduced"
+    assert judged(drop, plain=(1.0, -1.1), double=(0.0, 0.0)).verdict == "not reproduced"
+    within = claim(kind="bound", relation="<=", value=0.5, against={"variant": "double"}, difference=True)
+    assert judged(within, plain=(0.1, 0.1), double=(0.0, 0.0)).verdict == "reproduced"
+    assert judged(within, plain=(0.8, 0.8), double=(0.0, 0.0)).verdict == "not reproduced"
+    quotient = claim(kind="ratio", value=1.0, against={"variant": "double"})
+    assert judged(quotient, plain=(1.0,), double=(0.0,)).verdict == "not run"
+
+
 def test_smoke_and_stale_records_settle_nothing(fake_paper):
     for tier, overrides in (("smoke", {}), ("cpu", {"factor": 9.0})):
         identity = identify(registry()["fake.act"], "plain", tier, 0, overrides)
@@ -110,6 +123,7 @@ def test_smoke_and_stale_records_settle_nothing(fake_paper):
         ("colour = 'red'", "unknown key 'colour'"),
         ("verdict = 'reproduced'", "needs a note"),
         ("source = 'guess'", "source must be one of"),
+        ("difference = true", "a difference needs"),
     ],
 )
 def test_a_claim_that_nothing_could_settle_is_refused(fake_paper, tmp_path, line, message):

@@ -100,3 +100,18 @@ def test_every_declared_experiment_is_whole():
         assert experiment.metrics
         assert {"smoke", "cpu"} <= set(experiment.tiers)
         assert experiment.title
+
+
+def test_a_variant_may_be_offered_at_some_tiers_only():
+    experiment = declare(variants={"v": {"name": "b"}, "w": {}}, offered={"w": ("cpu",)})
+    assert experiment.configure("w", "cpu") == Config()
+    with pytest.raises(UserError, match=r"p\.e/w is not offered at tier smoke; it is at cpu"):
+        experiment.configure("w", "smoke")
+    with pytest.raises(UserError, match=r"p\.e is not offered at tier paper; it is at smoke, cpu"):
+        experiment.configure("v", "paper")
+    with pytest.raises(UserError, match="names 'u', which is no variant"):
+        declare(offered={"u": ("cpu",)})
+    with pytest.raises(UserError, match="unknown tier 'night'"):
+        declare(offered={"v": ("night",)})
+    with pytest.raises(UserError, match="unknown tier 'night'"):
+        declare(captions={"night": "late"})

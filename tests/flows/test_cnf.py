@@ -1,7 +1,6 @@
-"""What every flow has to satisfy, and what is particular to continuous ones."""
+"""What is particular to continuous flows; what every flow has to satisfy is in `test_conformance`."""
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,14 +9,14 @@ from torch import Tensor, nn
 import replications.flows.march
 from bench.errors import UserError
 from replications.flows.checkpoint import compiled_steps
-from replications.flows.cnf import CNF, Integration
+from replications.flows.cnf import CNF
 from replications.flows.divergence import Divergence
 from replications.flows.fields import MlpField
+from replications.flows.integration import Integration
 from replications.flows.priors import StandardNormal
 from replications.flows.solve import Solver
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
-ALL = ("kinetic_sum", "kinetic_half_mean", "jacobian_sum", "jacobian_mean")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,22 +36,6 @@ def cnf(how: Integration = TIGHT, dim: int = 2, learn_T: bool = False) -> CNF:
     return CNF(field, StandardNormal(dim), how, T=1.5, learn_T=learn_T).double()
 
 
-FLOWS: dict[str, Callable[[], CNF]] = {
-    "exact": cnf,
-    "learned T": lambda: cnf(learn_T=True),
-    "fixed steps": lambda: cnf(Integration(Solver("rk4", steps=40))),
-    "adjoint": lambda: cnf(dataclasses.replace(TIGHT, gradient="adjoint")),
-    "backprop": lambda: cnf(dataclasses.replace(TIGHT, gradient="backprop")),
-    "regularized": lambda: cnf(dataclasses.replace(TIGHT, regularizers=ALL)),
-    "4-D": lambda: cnf(dim=4),
-}
-
-
-@pytest.fixture(params=FLOWS)
-def flow(request: pytest.FixtureRequest) -> CNF:
-    return FLOWS[request.param]()
-
-
 def loss(flow: CNF, x: Tensor, eps: Tensor | None = None) -> Tensor:
     path = flow.path(x, eps)
     return sum(
@@ -63,82 +46,6 @@ def loss(flow: CNF, x: Tensor, eps: Tensor | None = None) -> Tensor:
 def gradient(flow: CNF, value: Tensor) -> Tensor:
     grads = torch.autograd.grad(value, tuple(flow.parameters()), allow_unused=True, materialize_grads=True)
     return torch.cat([g.flatten() for g in grads])
-
-
-# -- every flow ---------------------------------------------------------------------------------------------
-
-
-def test_shapes(flow: CNF) -> None:
-    d = flow.prior.dim
-    x = flow.sample(5, generator())
-    assert x.shape == flow.encode(x).shape == flow.decode(x).shape == (5, d)
-    assert flow.log_prob(x).shape == (5,)
-    assert not x.requires_grad
-
-
-def test_decode_undoes_encode(flow: CNF) -> None:
-    x = normal(6, flow.prior.dim)
-    z = flow.encode(x)
-    assert (z - x).abs().max() > 0.1
-    torch.testing.assert_close(flow.decode(z), x, rtol=0, atol=1e-6)
-    torch.testing.assert_close(flow.path(x).z, z, rtol=0, atol=1e-6)
-
-
-def test_log_determinant_is_that_of_the_full_jacobian(flow: CNF) -> None:
-    x = normal(4, flow.prior.dim)
-    smooth = dataclasses.replace(flow.how, gradient="backprop", regularizers=())
-    jacobian = torch.autograd.functional.jacobian(lambda y: flow.encode(y, smooth).sum(0), x).transpose(0, 1)
-    delta = flow.path(x).delta
-    assert delta.abs().max() > 0.1
-    torch.testing.assert_close(delta, torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-5, atol=1e-6)
-
-
-def test_gradient_reaches_every_parameter(flow: CNF) -> None:
-    loss(flow, normal(16, flow.prior.dim)).backward()
-    for name, parameter in flow.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_same_seed_same_sample(flow: CNF) -> None:
-    first, again, other = (flow.sample(4, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_type_of_the_parameters_is_kept(flow: CNF, dtype: torch.dtype) -> None:
-    looser = dataclasses.replace(flow.how, solver=Solver("rk4", steps=4))
-    typed = flow.to(dtype)
-    x = typed.sample(4, generator(), looser)
-    assert x.dtype == typed.encode(x, looser).dtype == typed.log_prob(x, how=looser).dtype == dtype
-
-
-def test_saved_and_loaded_it_is_the_same(flow: CNF) -> None:
-    x = normal(4, flow.prior.dim)
-    before = flow.log_prob(x)
-    state = {name: value.clone() for name, value in flow.state_dict().items()}
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(0.1)
-    assert not torch.allclose(flow.log_prob(x), before)
-    flow.load_state_dict(state)
-    assert torch.equal(flow.log_prob(x), before)
-
-
-@pytest.mark.parametrize("dim", [1, 2])
-def test_density_integrates_to_one(dim: int) -> None:
-    flow = cnf(dim=dim)
-    axis = torch.linspace(-9, 9, 2001 if dim == 1 else 121, dtype=torch.float64)
-    points = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
-    with torch.no_grad():
-        density = flow.log_prob(points, how=Integration(Solver(rtol=1e-6, atol=1e-6))).exp()
-    assert (density - flow.prior.log_prob(points).exp()).abs().max() > 0.1 * density.max()
-    assert (density.sum() * (axis[1] - axis[0]) ** dim).item() == pytest.approx(1.0, abs=1e-4)
-
-
-# -- continuous flows ---------------------------------------------------------------------------------------
 
 
 class Linear(nn.Module):
@@ -298,3 +205,40 @@ def test_faults_are_named() -> None:
         Integration(regularizers=("kinetic",))
     with pytest.raises(UserError, match="always steer"):
         Integration(Solver(atol=0.0), regularizers=("kinetic_sum",))
+
+
+def test_a_random_end_time_is_uniform_and_drawn_anew_for_each_solve() -> None:
+    how = Integration(Solver("rk4", steps=2), spread=0.75)
+    draws = generator(5)
+    ends = torch.tensor([how.draw_end(draws) for _ in range(4000)])
+    assert 0.25 <= ends.min() < 0.26
+    assert 1.74 < ends.max() <= 1.75
+    assert ends.mean().item() == pytest.approx(1.0, abs=4 * 0.75 / 3**0.5 / 4000**0.5)
+    flow, x = cnf(), normal(4, 2)
+    same = flow.path(x, generator=generator(7), how=how).z
+    end = how.draw_end(generator(7))
+    torch.testing.assert_close(same, flow.path(x, how=how, end=end).z)
+    assert not torch.equal(same, flow.path(x, generator=generator(8), how=how).z)
+    assert torch.equal(flow.encode(x, how), flow.encode(x, dataclasses.replace(how, spread=0.0)))
+
+
+def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
+    plain = Integration(Solver("rk4", steps=2), Divergence("gaussian"))
+    steer = dataclasses.replace(plain, spread=0.5)
+    flow, x = cnf(), normal(4, 2)
+    eps = plain.divergence.draw(x, generator(7))
+    ends = generator(7)
+    plain.divergence.draw(x, ends)
+    path = flow.path(x, generator=generator(7), how=steer)
+    torch.testing.assert_close(path.delta, flow.path(x, eps, how=plain, end=steer.draw_end(ends)).delta)
+
+
+@pytest.mark.parametrize("spread", [-0.1, 1.0])
+def test_a_spread_outside_its_range_is_refused(spread: float) -> None:
+    with pytest.raises(UserError, match="spread of the end time"):
+        Integration(spread=spread)
+
+
+def test_a_random_end_time_needs_a_generator() -> None:
+    with pytest.raises(UserError, match="needs a generator"):
+        cnf().path(normal(2, 2), how=Integration(spread=0.5))

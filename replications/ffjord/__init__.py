@@ -1,0 +1,1 @@
+"""FFJORD: free-form continuous dynamics for scalable reversible generative models."""

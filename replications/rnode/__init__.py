@@ -1,0 +1,1 @@
+"""How to train your neural ODE (finlay2020rnode)."""

@@ -1,0 +1,1 @@
+"""STEER: simple temporal regularization for neural ODEs."""

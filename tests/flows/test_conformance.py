@@ -1,0 +1,191 @@
+"""What every flow of the project has to satisfy. A new flow is one more entry of FLOWS."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from replications.flows.chain import Chain
+from replications.flows.cnf import CNF
+from replications.flows.divergence import Divergence
+from replications.flows.fields import MlpField
+from replications.flows.flow import Flow
+from replications.flows.integration import Integration
+from replications.flows.priors import StandardNormal
+from replications.flows.solve import Solver
+
+TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
+LOOSE = Integration(Solver(rtol=1e-6, atol=1e-6))
+ALL = ("kinetic_sum", "kinetic_half_mean", "jacobian_sum", "jacobian_mean")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A flow in float64 far enough from the identity that an error shows, the shape of a state, how to integrate."""
+
+    build: Callable[[], Flow]
+    shape: tuple[int, ...] = (2,)
+    how: Integration = TIGHT
+
+    @property
+    def smooth(self) -> Integration:
+        """The same with a gradient that can be taken again and without regularizers."""
+        return dataclasses.replace(self.how, gradient="backprop", regularizers=())
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+
+
+def moved(module: nn.Module, factor: float = 3.0) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight *= factor
+
+
+def cnf(how: Integration = TIGHT, dim: int = 2, learn_T: bool = False, seed: int = 0, T: float = 1.5) -> CNF:
+    field = MlpField(dim, (16, 16), generator(seed), time="concatsquash")
+    moved(field)
+    return CNF(field, StandardNormal(dim), how, T=T, learn_T=learn_T).double()
+
+
+def chain() -> Flow:
+    flows = [cnf(learn_T=True, seed=1, T=0.4), cnf(learn_T=True, seed=2, T=0.7)]
+    return Chain(flows, StandardNormal(2)).double()
+
+
+def continuous(how: Integration, **kwargs: int | bool) -> Case:
+    return Case(lambda: cnf(how, **kwargs), (kwargs.get("dim", 2),), how)  # type: ignore[arg-type]
+
+
+FLOWS: dict[str, Case] = {
+    "cnf": continuous(TIGHT),
+    "learned T": continuous(TIGHT, learn_T=True),
+    "fixed steps": continuous(Integration(Solver("rk4", steps=40))),
+    "adjoint": continuous(dataclasses.replace(TIGHT, gradient="adjoint")),
+    "backprop": continuous(dataclasses.replace(TIGHT, gradient="backprop")),
+    "regularized": continuous(dataclasses.replace(TIGHT, regularizers=ALL)),
+    "1-D": continuous(TIGHT, dim=1, seed=2),
+    "4-D": continuous(TIGHT, dim=4),
+    "chain": Case(chain),
+}
+
+
+@pytest.fixture(params=FLOWS)
+def case(request: pytest.FixtureRequest) -> Case:
+    return FLOWS[request.param]
+
+
+def loss(flow: Flow, x: Tensor, how: Integration) -> Tensor:
+    path = flow.path(x, how=how)
+    return sum(
+        (r.mean() for r in path.integrals.values()), -(flow.prior.log_prob(path.z) + path.delta).mean()
+    )
+
+
+def test_shapes(case: Case) -> None:
+    flow = case.build()
+    x = flow.sample(5, generator(), case.how)
+    assert x.shape == flow.encode(x, case.how).shape == flow.decode(x, case.how).shape == (5, *case.shape)
+    assert flow.log_prob(x, how=case.how).shape == (5,)
+    assert not x.requires_grad
+
+
+def test_decode_undoes_encode(case: Case) -> None:
+    flow, x = case.build(), normal(6, *case.shape)
+    z = flow.encode(x, case.how)
+    assert (z - x).abs().max() > 0.1
+    torch.testing.assert_close(flow.decode(z, case.how), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(flow.path(x, how=case.how).z, z, rtol=0, atol=1e-6)
+
+
+def test_log_determinant_is_that_of_the_full_jacobian(case: Case) -> None:
+    flow, x, d = case.build(), normal(4, *case.shape), math.prod(case.shape)
+    rows = torch.autograd.functional.jacobian(lambda y: flow.encode(y, case.smooth).sum(0), x)
+    jacobian = rows.reshape(d, len(x), d).transpose(0, 1)
+    delta = flow.path(x, how=case.how).delta
+    assert delta.abs().max() > 0.1
+    torch.testing.assert_close(delta, torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_reaches_every_parameter(case: Case) -> None:
+    flow = case.build()
+    loss(flow, normal(16, *case.shape), case.how).backward()
+    for name, parameter in flow.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_same_seed_same_sample(case: Case) -> None:
+    flow = case.build()
+    first, again, other = (flow.sample(4, generator(seed), case.how) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_type_and_device_are_those_of_the_parameters(case: Case, dtype: torch.dtype, device: str) -> None:
+    flow = case.build().to(device, dtype)
+    how = dataclasses.replace(case.how, solver=Solver("rk4", steps=4))
+    x = flow.sample(4, generator(), how)
+    for value in (x, flow.encode(x, how), flow.log_prob(x, how=how)):
+        assert (value.dtype, value.device.type) == (dtype, device)
+
+
+def test_saved_and_loaded_it_is_the_same(case: Case) -> None:
+    flow, x = case.build(), normal(4, *case.shape)
+    before = flow.log_prob(x, how=case.how)
+    state = {name: value.clone() for name, value in flow.state_dict().items()}
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.1)
+    assert not torch.allclose(flow.log_prob(x, how=case.how), before)
+    flow.load_state_dict(state)
+    assert torch.equal(flow.log_prob(x, how=case.how), before)
+
+
+@pytest.mark.parametrize("name", [name for name, case in FLOWS.items() if math.prod(case.shape) <= 2])
+def test_density_integrates_to_one(name: str) -> None:
+    case = FLOWS[name]
+    flow, dim = case.build(), case.shape[0]
+    axis = torch.linspace(-9, 9, 2001 if dim == 1 else 121, dtype=torch.float64)
+    points = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
+    how = case.how if case.how.solver.fixed else LOOSE
+    with torch.no_grad():
+        density = flow.log_prob(points, how=how).exp()
+    assert (density - flow.prior.log_prob(points).exp()).abs().max() > 0.1 * density.max()
+    assert (density.sum() * (axis[1] - axis[0]) ** dim).item() == pytest.approx(1.0, abs=1e-4)
+
+
+# -- chains ---------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_adds_up_what_its_flows_give() -> None:
+    flow, x = chain(), normal(5, 2)
+    how = Integration(
+        Solver("rk4", steps=8), Divergence("gaussian"), regularizers=("kinetic_sum", "jacobian_mean")
+    )
+    eps = normal(2, 1, 5, 2, seed=3)
+    whole = flow.path(x, eps, how=how)
+    first = flow.flows[0].path(x, eps[0], how=how)  # type: ignore[operator]
+    second = flow.flows[1].path(first.z, eps[1], how=how)  # type: ignore[operator]
+    assert torch.equal(whole.z, second.z)
+    assert torch.equal(whole.delta, first.delta + second.delta)
+    for name, value in whole.integrals.items():
+        assert torch.equal(value, first.integrals[name] + second.integrals[name])
+    flow.counted.reset()
+    flow.encode(x, how)
+    assert flow.counted.forward_evaluations == 2 * 8 * 4
+    with pytest.raises(UserError, match="at least one flow"):
+        Chain([], StandardNormal(2))
