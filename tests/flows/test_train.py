@@ -220,3 +220,39 @@ def test_long_curves_are_block_means(run: Run) -> None:
     assert blocks([1.0, 2.0, 6.0], 2) == ([2, 3], [1.5, 6.0])
     assert log.iteration_time == 2.0
     assert log.train_time == 8.0
+
+
+def test_a_plateau_lowers_the_rate_for_good() -> None:
+    settings = Training(100, 1.0, schedule="plateau", plateau=2)
+    log = Log()
+    rates = []
+    for i, value in enumerate([5.0, 6.0, 6.0, 6.0, 4.0, 7.0, 7.0, 7.0, 7.0, 7.0]):
+        log.validations.append((i, value))
+        rates.append(settings.lr_at(i, log.stalest))
+    # One decade after more than 2 stale validations, kept after the new lowest value; two after more than 4.
+    assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
+    assert (log.stale, log.stalest) == (5, 5)
+
+
+def test_a_plateau_acts_in_training_and_after_a_resume(run: Run) -> None:
+    settings = Training(
+        6, 1.0, optimizer="sgd", schedule="plateau", plateau=1, validate_every=1, checkpoint_seconds=0
+    )
+    weight = Weight()
+    train(run, weight, weight.loss, settings, validate=lambda: 0.0)
+    # Stale counts 0, 1, 2, 3, 4 before iterations 1..5: the rate falls after more than 1, again after more than 2...
+    moved = 1 + 1 + 1 + 0.1 + 0.01 + 0.001
+    assert weight.w.item() == pytest.approx(-moved)
+    again = Weight()
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            new_run(run.folder, 1),
+            again,
+            again.loss,
+            settings,
+            validate=lambda: 0.0,
+            on_iteration=interrupt(3),
+        )
+    resumed = Weight()
+    train(new_run(run.folder, 1), resumed, resumed.loss, settings, validate=lambda: 0.0)
+    assert resumed.w.item() == pytest.approx(-moved)
