@@ -22,6 +22,8 @@ SETS: dict[str, Mapping[str, Any]] = {
 }
 """The networks of FFJORD's Table 4: hidden widths in multiples of D, and flow steps."""
 
+DIMENSIONS = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}
+
 
 @dataclass(frozen=True)
 class TabularConfig(FlowConfig):

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from replications.ffjord.flow_config import FlowConfig
 from replications.ffjord.method import build, in_test, in_training, objective, penalties
-from replications.ffjord.tabular_config import SETS
+from replications.ffjord.tabular_config import DIMENSIONS, SETS
 
-DIMENSIONS = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}
 PARAMETERS = {"power": 43_325, "gas": 278_565, "hepmass": 546_850, "miniboone": 820_613, "bsds300": 6_698_666}
 
 

@@ -92,7 +92,7 @@ def test_the_crescent_keeps_its_paths_and_is_drawn(tmp_path: Path) -> None:
 def test_a_table_runs_for_every_method_and_stops_early(tmp_path: Path) -> None:
     for experiment, prefix in ((TABULAR, ""), (RNODE_TABULAR, "_rnode"), (STEER_TABULAR, "_rnode_steer")):
         run = perform(experiment, f"miniboone_heldout{prefix}", tmp_path)
-        assert run.metrics["parameters[published]"].value == 820_613
+        assert run.metrics["parameters[miniboone]"].value == 820_613
         assert run.metrics["nll"].n == 50
     stopped = perform(
         TABULAR, "miniboone_heldout", tmp_path, iterations=6, learning_rate=0.0, validate_every=1, patience=2
