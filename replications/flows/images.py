@@ -1,0 +1,105 @@
+"""Densities of images: from integers to the unit cube, from there to all reals, and the likelihood in bits.
+
+| symbol | code | shape | equation |
+|---|---|---|---|
+| v | `v` | `(B, C, H, W)` | values 0, 1, ..., L - 1; L = 256 levels |
+| u, x | `dequantise` | `(B, C, H, W)` | x = (v + u) / L, u ~ U(0, 1) in each dimension |
+| alpha, s | `Logit` | `(B, C, H, W)` | s = alpha + (1 - 2 alpha) x |
+| y | `Logit.forward` | `(B, C, H, W)` | y = log s - log(1 - s) |
+| log det dy/dx | `Logit.forward` | `(B,)` | sum_i log(1 - 2 alpha) - log s_i - log(1 - s_i) |
+| bits/dim | `bits_per_dim` | `(B,)` | -(log p(x) / D - log L) / log 2 |
+
+The density is that of x. The probability of v is its integral over v's cell, of volume L^-D; hence the mean of
+log p(x) - D log L over u is a lower bound of log P(v).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import UserError
+from bench.measure.nfe import CountedField
+from replications.flows.flow import Flow, Path
+from replications.flows.integration import Integration
+
+
+def dequantise(v: Tensor, levels: int, generator: torch.Generator | None) -> Tensor:
+    """Return x = (v + u) / L of values 0..L-1; u is uniform where there is a generator, else 1/2, the cell's centre."""
+    if generator is None:
+        return (v + 0.5) / levels
+    u = torch.rand(v.shape, generator=generator, device=generator.device)
+    return (v + u.to(v.device)) / levels
+
+
+def bits_per_dim(log_prob: Tensor, dim: int, levels: int) -> Tensor:
+    """Return -(log p(x) / D - log L) / log 2 of log-densities of x in nats, of any shape."""
+    return (math.log(levels) - log_prob / dim) / math.log(2)
+
+
+class Logit(nn.Module):
+    """The map y = logit(alpha + (1 - 2 alpha) x) from the unit cube to a bounded part of all reals.
+
+    Args:
+        alpha: keeps y finite at the faces of the cube.
+
+    Raises:
+        UserError: alpha outside (0, 1/2).
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        if not 0 < alpha < 0.5:
+            raise UserError(f"the logit's alpha must lie between 0 and 1/2, got {alpha:g}")
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y and log det dy/dx `(B,)` of x `(B, *S)`."""
+        gain = 1 - 2 * self.alpha
+        # 1 - s by way of 1 - x, which floating point has without error for x near 1; of s it would lose digits.
+        log_s, log_rest = (self.alpha + gain * x).log(), (self.alpha + gain * (1 - x)).log()
+        return log_s - log_rest, (math.log(gain) - log_s - log_rest).flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return x of any y `(B, *S)`; outside the unit cube by up to alpha / (1 - 2 alpha) where y is large."""
+        return (y.sigmoid() - self.alpha) / (1 - 2 * self.alpha)
+
+
+class UnitCubeFlow(Flow):
+    """A flow of x in the unit cube: y = logit(x), then a flow of y.
+
+    Args:
+        flow: of y; the base density is its.
+        alpha: see `Logit`.
+    """
+
+    def __init__(self, flow: Flow, alpha: float) -> None:
+        super().__init__(flow.prior)
+        self.flow, self.logit = flow, Logit(alpha)
+
+    @property
+    def counted(self) -> CountedField:
+        """The field of the flow of y."""
+        return self.flow.counted
+
+    def path(
+        self,
+        x: Tensor,
+        eps: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        how: Integration | None = None,
+    ) -> Path:
+        """Carry x in the unit cube to the base, the logit's log-determinant in delta; see `Flow.path`."""
+        y, log_det = self.logit(x)
+        path = self.flow.path(y, eps, generator, how)
+        return Path(path.z, path.delta + log_det, path.integrals)
+
+    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+        """Return z of x `(B, *S)` in the unit cube."""
+        return self.flow.encode(self.logit(x)[0], how)
+
+    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+        """Return x of base points z, in the unit cube but for alpha / (1 - 2 alpha)."""
+        return self.logit.inverse(self.flow.decode(z, how))

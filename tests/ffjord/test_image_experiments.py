@@ -1,0 +1,234 @@
+"""The image experiments, on images that ship with scikit-learn, and on MNIST where it is at hand."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import bench
+from bench.data import registry
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.record import Record, identify, write
+from bench.worker import Run
+from replications.ffjord import image_figures
+from replications.ffjord.image_config import CIFAR10, RNODE, ImageConfig, images
+from replications.ffjord.images import Pixels, build, in_test, pooled, run, trace_variance, weights_in_nats
+from replications.ffjord.method import in_training, objective
+from replications.flows.integration import Integration
+from replications.flows.solve import Solver
+
+DIGITS: dict[str, Any] = {"data": "digits", "pool": 1}
+EXPERIMENT = images(
+    "test.images",
+    "Images",
+    {
+        "ffjord": DIGITS,
+        "single_scale": {**DIGITS, "scales": 1},
+        "rnode": {**DIGITS, **RNODE, "kinetic": 0.01, "jacobian": 0.01},
+        "steer": {**DIGITS, "spread": 0.75},
+        "mirrored": {**DIGITS, "flip": True},
+        "mnist": {"data": "mnist"},
+        "cifar10": CIFAR10,
+    },
+)
+TIMED = ("time", "overhead", "peak_memory")
+
+
+def smoke(folder: Path, variant: str, seed: int = 0) -> Run:
+    job = Run(identify(EXPERIMENT, variant, "smoke", seed), folder)
+    run(job, EXPERIMENT.configure(variant, "smoke"))
+    return job
+
+
+@pytest.fixture(scope="module", params=["ffjord", "single_scale", "rnode", "steer", "mnist"])
+def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    if request.param == "mnist" and registry.get("mnist").locate() is None:
+        pytest.skip("MNIST is not here")
+    return smoke(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def new_run(variant: str = "ffjord", folder: Path = Path()) -> tuple[Run, ImageConfig]:
+    return Run(identify(EXPERIMENT, variant, "smoke", 0), folder), EXPERIMENT.configure(variant, "smoke")
+
+
+def dimension(job: Run) -> tuple[int, int]:
+    """Return D and L of a smoke run."""
+    return (14 * 14, 256) if job.identity.variant == "mnist" else (8 * 8, 17)
+
+
+# -- runs -----------------------------------------------------------------------------------------------------
+
+
+def test_run_reports_what_it_declares(job: Run) -> None:
+    reported = {key.split("[")[0] for key in job.metrics}
+    absent = set(EXPERIMENT.metrics) - reported
+    assert reported <= set(EXPERIMENT.metrics)
+    method = job.identity.variant
+    # Nothing to compare plain FFJORD with; no end time where it is given.
+    assert absent == ({"end_time"} if method == "rnode" else set() if method == "steer" else {"overhead"})
+
+
+def test_bits_are_those_of_the_nll(job: Run) -> None:
+    dim, levels = dimension(job)
+    nll, bits = job.metrics["nll"], job.metrics["bits_per_dim"]
+    assert bits.value == pytest.approx((nll.value / dim + math.log(levels)) / math.log(2), rel=1e-9)
+    assert bits.se == pytest.approx(nll.se / dim / math.log(2), rel=1e-9)
+    noise = "centres of cells" if job.identity.variant == "rnode" else "uniform noise"
+    assert bits.protocol == nll.protocol
+    assert f"-1/dopri5-1e-3/{noise}, K=1/" in bits.protocol
+
+
+def test_curve_of_the_loss_is_in_bits(job: Run) -> None:
+    dim, levels = dimension(job)
+    curve, last = job.curves["loss"], job.metrics["train_loss"].value  # that of the last of two iterations
+    assert len(curve.y) == 2
+    assert curve.y[-1] == pytest.approx((last / dim + math.log(levels)) / math.log(2), rel=1e-6)
+
+
+def test_published_sizes_are_recorded(job: Run) -> None:
+    sizes = {key: m.value for key, m in job.metrics.items() if key.startswith("parameters[")}
+    assert sizes == {
+        "parameters[mnist 64-64-64]": 800_636,
+        "parameters[cifar10 64-64-64]": 1_358_868,
+        "parameters[imagenet64 64-64-64]": 1_996_116,
+        "parameters[celeba_hq_256 64-64-64]": 4_609_236,
+        "parameters[cifar10 64-64]": 833_812,
+    }
+
+
+def test_figures_are_drawn_from_the_record(job: Run) -> None:
+    record = Record(job.identity, "done", metrics=job.metrics, curves=job.curves)
+    picture = image_figures.mosaic(record)
+    side = 14 if job.identity.variant == "mnist" else 8
+    assert picture.shape == (4 * side, 4 * side, 1)
+    assert 0 <= picture.min() < picture.max() <= 1
+    first = [y / (256 - 1 if side == 14 else 16) for y in job.curves["samples"].y[:side]]
+    assert picture[0, :side, 0].tolist() == pytest.approx(first)
+    assert len(image_figures.samples([record]).axes) == 1
+    assert image_figures.training([record]).axes[0].get_ylabel() == "loss (bits/dim)"
+    assert image_figures.samples([]) is image_figures.training([]) is None
+
+
+def test_trained_model_loads(job: Run) -> None:
+    path = write(job.folder, Record(job.identity, "done", metrics=job.metrics))
+    config = EXPERIMENT.configure(job.identity.variant, "smoke")
+    flow, data, how = bench.load(path), Pixels(job, config), in_test(config)
+    with torch.no_grad():
+        found = -flow.log_prob(data.test_points(), generator=job.torch_generator("test probes"), how=how)
+    assert found.double().mean().item() == pytest.approx(job.metrics["nll"].value, rel=1e-6)
+
+
+def test_same_seed_same_result(tmp_path: Path) -> None:
+    first, again, other = (smoke(tmp_path / str(i), "mirrored", seed) for i, seed in enumerate((0, 0, 1)))
+    for key in (k for k in first.metrics if not any(word in k for word in TIMED)):
+        assert again.metrics[key] == first.metrics[key], key
+    assert other.metrics["nll"] != first.metrics["nll"]
+
+
+# -- parts ----------------------------------------------------------------------------------------------------
+
+
+def test_loss_is_bits_and_penalties_up_to_scale_and_constant() -> None:
+    job, config = new_run("rnode")
+    flow, dim = build((1, 8, 8), (4,), blocks=1, alpha=config.alpha), 64
+    x = Pixels(job, config).batch(0)
+    loss = objective(flow, x, weights_in_nats(config, dim), job.torch_generator("probes"))
+    path = flow.path(x, generator=job.torch_generator("probes"), how=in_training(config))
+    nll = -(flow.prior.log_prob(path.z) + path.delta).mean()
+    bits = (nll / dim + math.log(17)) / math.log(2)
+    whole = bits + sum(0.01 * path.integrals[name].mean() for name in ("kinetic_half_mean", "jacobian_mean"))
+    scaled = dim * math.log(2) * whole - dim * math.log(17)
+    torch.testing.assert_close(loss, scaled, rtol=1e-5, atol=1e-4)
+    assert (whole - bits).item() > 1e-4
+
+
+def test_batches_are_pure_and_their_noise_is_fresh() -> None:
+    job, config = new_run()
+    first, again = (Pixels(job, config).batch(3) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (4, 1, 8, 8)
+    data = Pixels(job, dataclasses.replace(config, batch=len(Pixels(job, config).train)))
+    epochs = [(17 * data.batch(i)).frac().flatten() for i in range(2)]
+    assert not torch.equal(*epochs)
+    assert data.per_epoch == 1
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    job, config = new_run("mirrored")
+    data = Pixels(job, dataclasses.replace(config, batch=1442))
+    v = data.train[data._batches(0)].float()
+    found = (17 * data.batch(0)).floor().clamp(0, 16)
+    kept = (found == v).flatten(1).all(1)
+    assert torch.equal(found[~kept], v.flip(3)[~kept])
+    assert 0.4 < kept.float().mean() < 0.6
+
+
+def test_test_points_are_noisy_or_centres() -> None:
+    job, config = new_run()
+    noisy, centred = (Pixels(job, dataclasses.replace(config, test_noise=noise)) for noise in (True, False))
+    assert torch.equal(noisy.test_points(), noisy.test_points())
+    torch.testing.assert_close(17 * centred.test_points() - centred.test, torch.full((6, 1, 8, 8), 0.5))
+    assert (17 * noisy.test_points() - noisy.test).std() > 0.2
+
+
+def test_pooling_averages_and_rounds() -> None:
+    raw = torch.tensor([[0, 1, 255, 255], [1, 1, 255, 254]], dtype=torch.uint8)[None, None]
+    assert pooled(raw, 2).tolist() == [[[[1, 255]]]]
+    assert pooled(raw, 1) is raw
+    with pytest.raises(UserError, match="2x4 pixels can not be averaged over squares of 3"):
+        pooled(raw, 3)
+
+
+def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None:
+    # One affine layer, one block: delta = T tr J estimated by one probe; for Gaussian probes its variance is
+    # 2 |A|_F^2 with A the symmetric part of J.
+    job, _ = new_run("rnode", tmp_path)
+    flow = build((1, 4, 4), (), blocks=1, learn_T=False)
+    field, x = flow.counted.field, torch.rand(2, 1, 4, 4, generator=job.torch_generator("x"))
+    jacobian = torch.autograd.functional.jacobian(
+        lambda y: field(torch.tensor(0.0), y), torch.zeros(1, 1, 4, 4)
+    )
+    symmetric = (jacobian.reshape(16, 16) + jacobian.reshape(16, 16).T) / 2
+    how = in_test(EXPERIMENT.configure("rnode", "smoke"))
+    with torch.no_grad():
+        trace_variance(job, flow, x, how, 4000, 50)
+    expected = 2 * symmetric.square().sum().item()
+    found = {key: measured.value for key, measured in job.metrics.items()}
+    assert found["trace_variance"] == pytest.approx(expected, rel=0.15)
+    bits = found["trace_variance"] / (16 * math.log(2)) ** 2
+    assert found["trace_variance[bits/dim]"] == pytest.approx(bits)
+    assert found["trace_variance[bits/dim, test set]"] == pytest.approx(bits / 50)
+
+
+# -- declaration ----------------------------------------------------------------------------------------------
+
+
+def test_published_settings_are_ffjords_and_rnodes() -> None:
+    ffjord, rnode = (EXPERIMENT.configure(variant, "paper") for variant in ("mnist", "rnode"))
+    assert (ffjord.alpha, ffjord.learn_T, ffjord.test_noise, ffjord.epochs) == (1e-6, True, True, 1000)
+    assert in_training(ffjord) == Integration(
+        Solver("dopri5", 1e-5, 1e-5), in_test(ffjord).divergence, "adjoint"
+    )
+    assert in_training(rnode).protocol == "gaussian-1/rk4-4"
+    assert in_test(rnode).protocol == "gaussian-1/dopri5-1e-5"
+    assert (rnode.alpha, rnode.learn_T, rnode.test_noise, rnode.epochs) == (1e-5, False, False, 100)
+
+
+def test_cifar_is_not_offered_at_tier_cpu() -> None:
+    assert [EXPERIMENT.offers("cifar10", tier) for tier in ("smoke", "cpu", "gpu", "paper")] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert EXPERIMENT.offers("mnist", "cpu")
+
+
+def test_more_fields_of_an_experiment_pass_through() -> None:
+    made = images("test.other", "Other", {"only": DIGITS}, version=3, captions={})
+    assert isinstance(made, Experiment)
+    assert (made.version, dict(made.captions)) == (3, {})
