@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from replications.ffjord.image_config import CIFAR10, images
 from replications.ffjord.tabular_config import HELD_OUT, HELD_OUT_SET, SETS, tables
 from replications.ffjord.toy_config import SETS as TOYS
 from replications.ffjord.toy_config import toys
@@ -14,4 +15,6 @@ TABULAR = tables(
     {HELD_OUT: HELD_OUT_SET} | {name: {"data": name, **network} for name, network in SETS.items()},
 )
 
-EXPERIMENTS = (TOY, TABULAR)
+IMAGES = images("ffjord.images", "FFJORD on images", {"mnist": {"data": "mnist"}, "cifar10": CIFAR10})
+
+EXPERIMENTS = (TOY, TABULAR, IMAGES)

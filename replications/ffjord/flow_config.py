@@ -16,8 +16,8 @@ class FlowConfig:
         atol: absolute tolerance, likewise.
         divergence: in training: `exact`, `rademacher` or `gaussian`; tests are exact.
         gradient: `checkpoint`, `adjoint` or `backprop`; see `replications.flows.solve`.
-        kinetic: RNODE's lambda_K, weight of the mean over dimensions of f^2/2.
-        jacobian: RNODE's lambda_J, weight of the mean over dimensions of (J eps)^2.
+        kinetic: RNODE's lambda_K, weight of the mean over dimensions of f^2/2 beside a loss in bits/dim.
+        jacobian: RNODE's lambda_J, weight of the mean over dimensions of (J eps)^2, likewise.
         spread: STEER's b in units of T: training ends at a random time of U((1 - b) T, (1 + b) T).
         T: end time; where it starts, if learned.
         learn_T: whether the end time is a parameter.

@@ -6,11 +6,8 @@
 | x | `Pixels.batch` | `(B, C, H, W)` | (v + u) / L in the unit cube |
 | log p(x) | `UnitCubeFlow.log_prob` | `(B,)` | density of x, the logit's Jacobian in it, in nats |
 | bits/dim | `bits_per_dim` | `(B,)` | -(log p(x) / D - log L) / log 2, one u and one probe for each image |
-| loss | `weights_in_nats` | | bits/dim + lambda_K K + lambda_J J, times D log 2 |
 
-RNODE adds K and J to a loss in bits/dim. Here that sum is D log 2 times as large, the negative log-likelihood in nats
-plus D log 2 (lambda_K K + lambda_J J), and less the constant D log L: Adam's step is the same at any scale of the loss,
-but for its epsilon of 1e-8.
+The loss is that of `replications.ffjord.method`, less the constant D log L.
 """
 
 from __future__ import annotations
@@ -136,12 +133,6 @@ def in_test(config: ImageConfig) -> Integration:
     return Integration(solver, Divergence(config.divergence))
 
 
-def weights_in_nats(config: ImageConfig, dim: int) -> ImageConfig:
-    """Return the config with lambda_K and lambda_J times D log 2, for a loss in nats."""
-    scale = dim * math.log(2)
-    return dataclasses.replace(config, kinetic=scale * config.kinetic, jacobian=scale * config.jacobian)
-
-
 def run(run: Run, config: ImageConfig) -> None:
     """Train, then measure likelihood, cost, inversion, regularity and the trace estimator on test images."""
     data = Pixels(run, config)
@@ -158,7 +149,7 @@ def run(run: Run, config: ImageConfig) -> None:
         config.iterations, config.learning_rate, weight_decay=config.weight_decay, warmup=config.warmup
     )
     dim = math.prod(data.shape)
-    fit(run, flow, weights_in_nats(config, dim), data.batch, settings)
+    fit(run, flow, config, data.batch, settings)
     loss = run.curves["loss"]
     bits = bits_per_dim(-torch.tensor(loss.y), dim, data.levels).tolist()
     run.curve("loss", loss.x, bits, "iteration", "loss (bits/dim)")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from replications.ffjord.image_config import CIFAR10, images
+from replications.ffjord.image_config import RNODE as SCRIPT
 from replications.ffjord.tabular_config import HELD_OUT_SET, SETS, tables
 from replications.ffjord.toy_config import toys
 
@@ -46,4 +48,15 @@ TABULAR = tables(
     FIXED_T,
 )
 
-EXPERIMENTS = (TOY, TABULAR)
+DOPRI5: Settings = {"solver": "dopri5", "steps": 0}
+"""What the authors' runs without regularization, and all on CIFAR-10, are trained with."""
+PICTURES = {
+    "mnist_ffjord": SCRIPT | {"data": "mnist"} | FFJORD | DOPRI5,
+    "mnist_rnode": SCRIPT | {"data": "mnist"} | RNODE,
+    "cifar10_ffjord": SCRIPT | CIFAR10 | FFJORD | DOPRI5,
+    "cifar10_rnode": SCRIPT | CIFAR10 | RNODE | DOPRI5,
+}
+
+IMAGES = images("rnode.images", "RNODE against FFJORD on images", PICTURES)
+
+EXPERIMENTS = (TOY, TABULAR, IMAGES)

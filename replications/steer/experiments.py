@@ -5,9 +5,10 @@ b is that of the authors' code for flows on [0, 1], T ~ U(0.25, 1.75). The end t
 
 from __future__ import annotations
 
+from replications.ffjord.image_config import images
 from replications.ffjord.tabular_config import tables
 from replications.ffjord.toy_config import toys
-from replications.rnode.experiments import FFJORD, FIXED_T, POINTS, RNODE, TABLES, Settings
+from replications.rnode.experiments import FFJORD, FIXED_T, PICTURES, POINTS, RNODE, TABLES, Settings
 
 STEER: Settings = {"spread": 0.75}
 METHODS: dict[str, Settings] = {
@@ -36,4 +37,13 @@ TABULAR = tables(
     FIXED_T,
 )
 
-EXPERIMENTS = (TOY, TABULAR)
+IMAGES = images(
+    "steer.images",
+    "STEER alone and on top of RNODE on images",
+    {
+        f"mnist_{m}": PICTURES["mnist_rnode" if "rnode" in m else "mnist_ffjord"] | method
+        for m, method in METHODS.items()
+    },
+)
+
+EXPERIMENTS = (TOY, TABULAR, IMAGES)

@@ -16,7 +16,7 @@ from bench.record import Record, identify, write
 from bench.worker import Run
 from replications.ffjord import image_figures
 from replications.ffjord.image_config import CIFAR10, RNODE, ImageConfig, images
-from replications.ffjord.images import Pixels, build, in_test, pooled, run, trace_variance, weights_in_nats
+from replications.ffjord.images import Pixels, build, in_test, pooled, run, trace_variance
 from replications.ffjord.method import in_training, objective
 from replications.flows.integration import Integration
 from replications.flows.solve import Solver
@@ -136,7 +136,7 @@ def test_loss_is_bits_and_penalties_up_to_scale_and_constant() -> None:
     job, config = new_run("rnode")
     flow, dim = build((1, 8, 8), (4,), blocks=1, alpha=config.alpha), 64
     x = Pixels(job, config).batch(0)
-    loss = objective(flow, x, weights_in_nats(config, dim), job.torch_generator("probes"))
+    loss = objective(flow, x, config, job.torch_generator("probes"))
     path = flow.path(x, generator=job.torch_generator("probes"), how=in_training(config))
     nll = -(flow.prior.log_prob(path.z) + path.delta).mean()
     bits = (nll / dim + math.log(17)) / math.log(2)
@@ -226,9 +226,3 @@ def test_cifar_is_not_offered_at_tier_cpu() -> None:
         True,
     ]
     assert EXPERIMENT.offers("mnist", "cpu")
-
-
-def test_more_fields_of_an_experiment_pass_through() -> None:
-    made = images("test.other", "Other", {"only": DIGITS}, version=3, captions={})
-    assert isinstance(made, Experiment)
-    assert (made.version, dict(made.captions)) == (3, {})
