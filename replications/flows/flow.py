@@ -2,7 +2,7 @@
 
 | symbol | code | shape | equation |
 |---|---|---|---|
-| x, z | `x`, `z` | `(B, *S)` | data, base point z = T(x) |
+| x, z | `x`, `z` | `(B, *S)` | data, base point z = T(x), which may have another shape of D numbers |
 | p_0 | `prior` | | base density |
 | delta | `Path.delta` | `(B,)` | log abs det dT/dx |
 | log p(x) | `Flow.log_prob` | `(B,)` | log p_0(z) + delta, in nats |

@@ -11,7 +11,6 @@ import torch
 import bench
 from bench.data import registry
 from bench.errors import UserError
-from bench.experiment import Experiment
 from bench.record import Record, identify, write
 from bench.worker import Run
 from replications.ffjord import image_figures
