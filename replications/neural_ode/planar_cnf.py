@@ -214,8 +214,8 @@ def record_flow(task: Matching | Likelihood) -> None:
         measure.solver_error(run, flow, x, integration(config.tolerance))
     cell = 2 * SHOWN_REACH / SHOWN_SIDE
     axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
-    shown = density(flow, axis, run.device).tolist()
-    run.curve("density", range(len(shown)), [float(f"{p:.4g}") for p in shown], "cell", "q")
+    shown = [round(q, 5) for q in density(flow, axis, run.device).tolist()]
+    run.curve("density", range(len(shown)), shown, "cell", "q")
 
 
 @torch.no_grad()

@@ -104,8 +104,8 @@ def test_the_model_comes_back(runs: dict[str, Run], variant: str) -> None:
     flow = load_model(write(done.folder, Record(done.identity, "done")))
     axis = (torch.arange(40) + 0.5) / 5 - 4
     with torch.no_grad():
-        density = flow.log_prob(torch.cartesian_prod(axis, axis)[:50]).exp()
-    np.testing.assert_allclose(density.numpy(), done.curves["density"].y[:50], rtol=2e-3)
+        density = flow.log_prob(torch.cartesian_prod(axis, axis)[600:1000]).exp()
+    np.testing.assert_allclose(density.numpy(), done.curves["density"].y[600:1000], rtol=1e-3, atol=1e-5)
     assert flow.sample(3, torch.Generator().manual_seed(0)).shape == (3, 2)
 
 
