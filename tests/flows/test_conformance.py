@@ -19,6 +19,8 @@ from replications.flows.integration import Integration
 from replications.flows.multiscale import MultiScale
 from replications.flows.priors import StandardNormal
 from replications.flows.solve import Solver
+from replications.neural_ode.inverted import Inverted
+from replications.neural_ode.planar import PlanarField, PlanarLayers
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 LOOSE = Integration(Solver(rtol=1e-6, atol=1e-6))
@@ -72,6 +74,20 @@ def multiscale() -> Flow:
     return flow.double()
 
 
+def planar() -> Flow:
+    field = PlanarField(2, 8, 4, generator()).double()
+    moved(field)
+    return CNF(field, StandardNormal(2), TIGHT)
+
+
+def planar_layers() -> Flow:
+    flow = PlanarLayers(2, 6, StandardNormal(2), generator()).double()
+    with torch.no_grad():
+        for seed, parameter in enumerate(flow.parameters()):
+            parameter.copy_(normal(*parameter.shape, seed=seed))
+    return flow
+
+
 def continuous(how: Integration, **kwargs: int | bool) -> Case:
     return Case(lambda: cnf(how, **kwargs), (kwargs.get("dim", 2),), how)  # type: ignore[arg-type]
 
@@ -86,6 +102,10 @@ FLOWS: dict[str, Case] = {
     "1-D": continuous(TIGHT, dim=1, seed=2),
     "4-D": continuous(TIGHT, dim=4),
     "chain": Case(chain),
+    "planar": Case(planar),
+    "planar layers": Case(planar_layers),
+    "planar, inverted": Case(lambda: Inverted(planar())),
+    "planar layers, inverted": Case(lambda: Inverted(planar_layers())),
     "multi-scale": Case(multiscale, (1, 4, 4)),
 }
 

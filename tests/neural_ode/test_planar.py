@@ -64,24 +64,7 @@ def flow(request: pytest.FixtureRequest) -> Flow:
     return FLOWS[request.param]()
 
 
-# -- what every flow has to satisfy -------------------------------------------------------------------------
-
-
-def test_shapes_and_seeds(flow: Flow) -> None:
-    x, again, other = (flow.sample(5, generator(seed)) for seed in (0, 0, 1))
-    assert x.shape == flow.encode(x).shape == flow.decode(x).shape == (5, 2)
-    assert flow.log_prob(x).shape == (5,)
-    assert torch.equal(x, again)
-    assert not torch.equal(x, other)
-    assert not x.requires_grad
-
-
-def test_decode_undoes_encode(flow: Flow) -> None:
-    x = normal(50, 2)
-    z = flow.encode(x)
-    assert (z - x).abs().max() > 0.1
-    torch.testing.assert_close(flow.decode(z), x, rtol=0, atol=1e-6)
-    torch.testing.assert_close(flow.path(x).z, z, rtol=0, atol=1e-6)
+# -- both ways; what every flow has to satisfy is in tests/flows/test_conformance.py
 
 
 @pytest.mark.parametrize("way", ["encode", "decode"])
@@ -93,15 +76,6 @@ def test_log_determinant_is_that_of_the_full_jacobian(flow: Flow, way: str) -> N
     delta = flow.path(x).delta if way == "encode" else -flow.path(flow.decode(x)).delta
     assert delta.abs().max() > 0.1
     torch.testing.assert_close(delta, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_density_integrates_to_one(flow: Flow) -> None:
-    axis = torch.linspace(-9, 9, 181, dtype=torch.float64)
-    points = torch.cartesian_prod(axis, axis)
-    with torch.no_grad():
-        density = flow.log_prob(points, how=Integration(Solver(rtol=1e-5, atol=1e-5))).exp()
-    assert (density - flow.prior.log_prob(points).exp()).abs().max() > 0.1 * density.max()
-    assert (density.sum() * (axis[1] - axis[0]) ** 2).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_gradient_is_that_of_finite_differences_for_every_parameter(flow: Flow) -> None:
@@ -118,18 +92,6 @@ def test_gradient_is_that_of_finite_differences_for_every_parameter(flow: Flow) 
                 parameter.view(-1)[0] -= sign * h
         slope = (values[0] - values[1]) / (2 * h)
         assert parameter.grad.view(-1)[0].item() == pytest.approx(slope, rel=1e-3, abs=2e-4), name
-
-
-def test_saved_and_loaded_it_is_the_same(flow: Flow) -> None:
-    x = normal(4, 2)
-    before = flow.log_prob(x)
-    state = {name: value.clone() for name, value in flow.state_dict().items()}
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(0.1)
-    assert not torch.allclose(flow.log_prob(x), before)
-    flow.load_state_dict(state)
-    assert torch.equal(flow.log_prob(x), before)
 
 
 # -- the continuous flow ------------------------------------------------------------------------------------
