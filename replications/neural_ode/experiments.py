@@ -202,6 +202,9 @@ PLANAR_CNF = Experiment(
         "gpu": {"nf_iterations": 100_000, "nf_learning_rate": 5e-5},
         "paper": {},
     },
+    offered={
+        f"energy3_{method}_{units}": ("smoke", "gpu", "paper") for method in ("nf", "cnf") for units in (2, 8, 32)
+    },
     metrics=(
         "kl", "free_energy", "nll", "mass_error", "inversion_error", "nll_error", "parameters", "train_loss",
         "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "train_time", "peak_memory",
