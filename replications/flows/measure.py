@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -153,17 +154,21 @@ def cost(
     memory(run, lambda: step(0).backward(), flow.parameters(), protocol)
     if plain is None:
         return
-    seconds, evaluations = [0.0, 0.0], [0, 0]
+    steps, evaluations = [], []
     for i in range(repeats):
-        for k, one in enumerate((step, plain)):
-            flow.counted.reset()
-            timing = time_repeats(partial(_back, one, i), device=run.device, warmup=0, repeats=1)
-            seconds[k] += timing.median
-            evaluations[k] += flow.counted.forward_evaluations + flow.counted.backward_evaluations
-    quotient, work = seconds[0] / seconds[1], evaluations[0] / evaluations[1]
-    told = f"{protocol}/{repeats} steps of each in turn, trained weights"
-    run.metric("overhead[step]", 100 * (quotient - 1), told, repeats)
-    run.metric("overhead[evaluation]", 100 * (quotient / work - 1), f"{told}, time an evaluation", repeats)
+        (seconds, n), (seconds_plain, n_plain) = (_timed(run, flow, one, i) for one in (step, plain))
+        steps.append(100 * (seconds / seconds_plain - 1))
+        evaluations.append(100 * (seconds / n / (seconds_plain / n_plain) - 1))
+    told = f"{protocol}/median over {repeats} steps of each in turn, trained weights"
+    run.metric("overhead[step]", statistics.median(steps), told, repeats)
+    run.metric("overhead[evaluation]", statistics.median(evaluations), f"{told}, time an evaluation", repeats)
+
+
+def _timed(run: Run, flow: Flow, step: Callable[[int], Tensor], iteration: int) -> tuple[float, int]:
+    """Return the time of a step's loss and gradient, and its evaluations."""
+    flow.counted.reset()
+    timing = time_repeats(partial(_back, step, iteration), device=run.device, warmup=0, repeats=1)
+    return timing.median, flow.counted.forward_evaluations + flow.counted.backward_evaluations
 
 
 def _back(step: Callable[[int], Tensor], iteration: int) -> None:
