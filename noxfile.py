@@ -65,7 +65,8 @@ def tutorials(session: nox.Session) -> list[str]:
     mnist = state["mnist"] == "found"
     images = ["lecture.mnist/mnist", "blog.adjoint_memory/[abc]*"]
     digits = ["lecture.mnist/digits", "blog.adjoint_memory/digits_*"]
-    return ["lecture.solvers", "blog.spiral", "blog.theory", *(images if mnist else digits)]
+    flow = "blog.crescent/rademacher"
+    return ["lecture.solvers", "blog.spiral", "blog.theory", flow, *(images if mnist else digits)]
 
 
 @nox.session
