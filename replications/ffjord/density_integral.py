@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bench.worker import Run
     from replications.ffjord.diagnostics_config import DensityConfig
 
+CHECKED = 1000
+"""Test points on which solver error and inversion are measured."""
 SHOWN = 50
 """Every so many points of the grid are kept for the figure."""
 
@@ -51,7 +53,10 @@ def run(run: Run, config: DensityConfig) -> None:
     fit(run, flow, config, lambda i: points(run, config, config.batch, f"batch/{i}"), settings)
     run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
     measure.end_time(run, flow)
-    measure.likelihood(run, flow, points(run, config, config.test_points, "test"), in_test(config))
+    test, how = points(run, config, config.test_points, "test"), in_test(config)
+    measure.likelihood(run, flow, test, how)
+    measure.solver_error(run, flow, test[:CHECKED], how)
+    measure.inversion(run, flow, test[:CHECKED], how)
     masses(run, flow, config)
 
 

@@ -130,7 +130,8 @@ DENSITY_INTEGRAL = Experiment(
         "paper": {},
     },
     metrics=(
-        "mass_error", "scaling_exponent", "nfe", "nll", "bits_per_dim", "kl", "end_time", "nfe_test", "loglik_time",
+        "mass_error", "scaling_exponent", "nfe", "nll", "bits_per_dim", "nll_error", "kl", "inversion_error",
+        "end_time", "nfe_test", "loglik_time",
         "train_loss", "nfe_forward", "nfe_backward", "iteration_time", "evaluation_time", "train_time", "peak_memory",
         "overhead", "parameters",
     ),

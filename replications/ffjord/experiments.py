@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from replications.ffjord.diagnostics_config import DENSITY_INTEGRAL, TRACE
 from replications.ffjord.image_config import CIFAR10, images
 from replications.ffjord.tabular_config import HELD_OUT, HELD_OUT_SET, SETS, tables
 from replications.ffjord.toy_config import SETS as TOYS
@@ -17,4 +18,4 @@ TABULAR = tables(
 
 IMAGES = images("ffjord.images", "FFJORD on images", {"mnist": {"data": "mnist"}, "cifar10": CIFAR10})
 
-EXPERIMENTS = (TOY, TABULAR, IMAGES)
+EXPERIMENTS = (TOY, DENSITY_INTEGRAL, TABULAR, IMAGES, TRACE)

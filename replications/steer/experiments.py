@@ -9,6 +9,7 @@ from replications.ffjord.image_config import images
 from replications.ffjord.tabular_config import tables
 from replications.ffjord.toy_config import toys
 from replications.rnode.experiments import FFJORD, FIXED_T, PICTURES, POINTS, RNODE, TABLES, Settings
+from replications.steer.stiff_config import STIFF
 
 STEER: Settings = {"spread": 0.75}
 METHODS: dict[str, Settings] = {
@@ -46,4 +47,4 @@ IMAGES = images(
     },
 )
 
-EXPERIMENTS = (TOY, TABULAR, IMAGES)
+EXPERIMENTS = (TOY, TABULAR, IMAGES, STIFF)
