@@ -203,7 +203,10 @@ PLANAR_CNF = Experiment(
         "paper": {},
     },
     offered={
-        f"energy3_{method}_{units}": ("smoke", "gpu", "paper") for method in ("nf", "cnf") for units in (2, 8, 32)
+        f"energy{n}_{method}_{units}": ("smoke", "gpu", "paper")
+        for n in (2, 3)
+        for method in ("nf", "cnf")
+        for units in (2, 8, 32)
     },
     metrics=(
         "kl", "free_energy", "nll", "mass_error", "inversion_error", "nll_error", "parameters", "train_loss",
