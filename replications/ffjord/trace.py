@@ -77,13 +77,19 @@ def costs(run: Run, config: TraceConfig) -> list[int]:
     one = f"hutchinson-{config.probes[0]}"
     weighed = ("exact", "loop", one)
     for i, d in enumerate(config.dims):
+        affordable = {
+            name: way
+            for name, way in every.items()
+            if way.flops(widths(config, d), config.batch) <= config.work
+        }
+        if not affordable:  # nor is the memory of the network's weights
+            continue
         field = make_field(run, config, d)
         x = torch.randn(config.batch, d, generator=run.torch_generator(f"x/{d}")).to(run.device)
         eps = Divergence("rademacher", max(config.probes)).draw(x, run.torch_generator(f"probes/{d}"))
         assert eps is not None  # an estimate draws
-        for name, way in every.items():
-            if way.flops(widths(config, d), config.batch) <= config.work:
-                measure_way(found[name], way, field, x, eps, config.repeats, name in weighed)
+        for name, way in affordable.items():
+            measure_way(found[name], way, field, x, eps, config.repeats, name in weighed)
         run.progress(i + 1, len(config.dims), f"cost at D = {d}")
     protocol = f"float32/batch {config.batch}/{named(config)}"
     for name, series in found.items():
