@@ -71,12 +71,18 @@ EAGER = Steps(advance, attempt, pull_back)
 def compiled_steps(backend: str = "inductor") -> Steps:
     """Return the steps through torch.compile, one graph each.
 
-    On the CPU it needs a C++ compiler. There is no silent way back to eager code: what can not be compiled
-    raises torch's error, and so does one version too many (each function has one for each field structure,
-    method and shape; torch allows 8, and `torch.compiler.reset()` forgets them).
+    On the CPU it needs a C++ compiler, and takes oneDNN for large float32 products (see `products`). There is no
+    silent way back to eager code: what can not be compiled raises torch's error, and so does one version too many
+    (each function has one for each field structure, method and shape; torch allows 8, and
+    `torch.compiler.reset()` forgets them).
     """
     torch.compiler.assume_constant_result(tableau)  # here, since it takes a second to import the compiler
-    make = functools.partial(torch.compile, backend=backend, fullgraph=True, dynamic=False)
+    options = None
+    if backend == "inductor":
+        from replications.flows.products import compile_options  # likewise
+
+        options = compile_options()
+    make = functools.partial(torch.compile, backend=backend, fullgraph=True, dynamic=False, options=options)
     return Steps(make(advance), make(attempt), make(fused_pull_back))
 
 
