@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,14 @@ class Evaluation(NamedTuple):
     f: Tensor
     divergence: Tensor
     frobenius: Tensor | None
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """A field with its divergence in closed form."""
+
+    def divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(t, x) `(B, *S)` and tr J `(B,)`."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +109,12 @@ EXACT = Divergence()
 def exact(field: nn.Module, t: Tensor, x: Tensor, frobenius: bool = False) -> Evaluation:
     """Return f, tr J and, where asked for, |J|_F^2, all exact.
 
-    The trace of an `MlpField` with one or two hidden layers comes from its closed form, whose cost does not depend on
-    the dimension; otherwise D unit vectors are pushed through the field.
+    The trace comes from the field's own `divergence(t, x)` where it has one, and for an `MlpField` with one or two
+    hidden layers from a closed form, whose cost does not depend on the dimension; otherwise D unit vectors are pushed
+    through the field.
     """
+    if isinstance(field, Traced) and not frobenius:
+        return Evaluation(*field.divergence(t, x), None)
     if isinstance(field, MlpField) and len(field.layers) - 1 in CLOSED_FORM_DEPTHS and not frobenius:
         return _closed_form(field, t, x)
     d = math.prod(x.shape[1:])

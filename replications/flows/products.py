@@ -1,8 +1,8 @@
 """float32 matrix products of compiled CPU code by oneDNN instead of MKL.
 
 torch gives them to MKL, which on processors of other makers than its own uses half the width of AVX-512. oneDNN, also
-part of torch, uses all of it wherever it is (AMD Zen 5: 250 against 110 GFLOP/s a core, both IEEE float32). By itself
-torch.compile takes it only for weights that are constants, which those of a training are not.
+part of torch, uses all of it wherever it is, in IEEE float32 too: `python -m bench.benchmarks.cnf_rate` prints both
+rates. By itself torch.compile takes it only for weights that are constants, which those of a training are not.
 """
 
 from __future__ import annotations
