@@ -88,7 +88,10 @@ _METRICS = (
     Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
     Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
     Metric(
-        "evaluation_time", "s", "lower", "Wall time of a training iteration over its evaluations, both ways."
+        "evaluation_time",
+        "s",
+        "lower",
+        "Wall time of an evaluation; in training, of an iteration over all it makes.",
     ),
     Metric("forward_backward_time", "s", "lower", "Wall time of a forward and backward pass on one batch."),
     Metric("sampling_time", "s", "lower", "Wall time to draw the protocol's number of samples."),
