@@ -251,7 +251,7 @@ def _settle(claim: Claim, tier: str, pairs: list[tuple[float, float]], records: 
     interval = mean_interval(values)
     protocols = sorted({r.metrics[claim.metric].protocol for r in records if claim.metric in r.metrics})
     verdict, reason = _compare(claim, interval)
-    if claim.kind == "order" and len(values) == 1:
+    if claim.relation in ("<", ">", "<=", ">=") and len(values) == 1:
         verdict, reason = "scaled-down", "one seed gives no interval"
     lost = [r.status for r in records if r.status != "done"]
     if lost:
@@ -274,7 +274,7 @@ def _compare(claim: Claim, interval: Interval) -> tuple[str, str]:
         opposite = low > limit if below else high < limit
         if holds:
             return "reproduced", ""
-        return "not reproduced", "" if opposite else "the 95 % interval includes equality"
+        return "not reproduced", "" if opposite else "the 95 % interval includes the limit"
     target = claim.equality if claim.value is None else claim.value
     allowed = claim.tolerance * abs(target) if claim.tolerance_abs is None else claim.tolerance_abs
     if abs(interval.mean - target) <= allowed:

@@ -98,8 +98,8 @@ def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:
         data_set = data.get(name)
         if data_set.locate() is not None:
             continue
-        if download:
+        if download and data_set.fetchable:
             data_set.fetch()
         else:
-            absent[name] = f"data set {name} is not at hand; `cnf-bench data fetch {name}` downloads it"
+            absent[name] = f"data set {name} is not at hand; {data_set.mend}"
     return absent

@@ -74,6 +74,17 @@ class DataSet:
     bundled: bool = False
     sha256: str = ""
 
+    @property
+    def fetchable(self) -> bool:
+        """Whether an address is known to download the set from."""
+        return bool(self.mirrors or self.archive)
+
+    @property
+    def mend(self) -> str:
+        """What a person can do where a file is absent or wrong."""
+        folder = "point CNF_BENCH_DATA at a folder that has it"
+        return f"run `cnf-bench data fetch {self.name}` or {folder}" if self.fetchable else folder
+
     def hashes(self) -> dict[str, str]:
         """Return path -> registered checksum, a bundled set under its own name; touches no file.
 
@@ -99,7 +110,7 @@ class DataSet:
         """
         found = self.locate()
         if found is None:
-            raise UserError(f"data set {self.name} is not here: {_mend(self.name)}")
+            raise UserError(f"data set {self.name} is not here: {self.mend}")
         return found
 
     def fetch(self) -> dict[str, Path]:
@@ -121,8 +132,7 @@ class DataSet:
         if place and not file.is_whole(place):
             found, expected = (_short(checksum) for checksum in (file.measure(place), file.checksum))
             raise UserError(
-                f"{place} is damaged or incomplete: {found}, expected {expected}; delete it, then "
-                f"{_mend(self.name)}"
+                f"{place} is damaged or incomplete: {found}, expected {expected}; delete it, then {self.mend}"
             )
         return place
 
@@ -202,10 +212,6 @@ def _folders() -> list[Path]:
     if not Path(local).expanduser().is_dir():
         raise UserError(f"CNF_BENCH_DATA names {local}, which is not a folder: correct it or unset it")
     return [Path(local).expanduser(), cache_folder()]
-
-
-def _mend(name: str) -> str:
-    return f"run `cnf-bench data fetch {name}` or point CNF_BENCH_DATA at a folder that has it"
 
 
 def _short(checksum: str) -> str:

@@ -65,7 +65,7 @@ def load(name: str) -> TabularSet:
     if name not in _RECIPES:
         raise UserError(f"data set {name} is not tabular: choose one of {', '.join(names())}")
     recipe, paths = _RECIPES[name], data_set.require()
-    mend = f"delete {', '.join(map(str, paths.values()))}, then run `cnf-bench data fetch {name}`"
+    mend = f"delete {', '.join(map(str, paths.values()))}, then {data_set.mend}"
     try:
         parts = recipe.prepare(paths)
     except _MALFORMED as fault:

@@ -39,7 +39,12 @@ _METRICS = (
     Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),
     # Likelihood
     Metric("nll", "nats", "lower", "Mean negative log-likelihood of a test point, -mean log p(x)."),
-    Metric("bits_per_dim", "bits/dim", "lower", "Negative log-likelihood in bits, nll / (D log 2)."),
+    Metric(
+        "bits_per_dim",
+        "bits/dim",
+        "lower",
+        "Negative log-likelihood in bits, nll / (D log 2); of images, of their levels.",
+    ),
     Metric("kl", "nats", "lower", "Kullback-Leibler divergence, E_p[log p - log q]."),
     Metric("inversion_error", "", "lower", "Distance after there and back, |x - T^-1(T(x))|."),
     Metric(
@@ -62,7 +67,12 @@ _METRICS = (
     Metric(
         "trace_bias", "", "none", "Mean of an estimated trace minus the exact trace, over probes and states."
     ),
-    Metric("trace_variance", "", "lower", "Variance of an estimated trace over probes, mean over states."),
+    Metric(
+        "trace_variance",
+        "",
+        "lower",
+        "Variance over probes of an estimated trace, or of a log-likelihood from it; see its protocol.",
+    ),
     # Samples against data
     Metric(
         "wasserstein2",

@@ -17,7 +17,7 @@ def c2st(samples: ArrayLike, reference: ArrayLike, rng: Generator) -> tuple[floa
     `HistGradientBoostingClassifier`: 100 trees of at most 31 leaves, rate 0.1, no early stop.
 
     The standard error is binomial, 100 sqrt(p (1 - p) / n) at n test points. It is exact because no test point is ever
-    trained on; over the folds of a cross-validation it would be too small (we saw 1.2 to 1.5 times).
+    trained on; over the folds of a cross-validation it would be too small.
 
     Args:
         samples: x, `(N, D)`.

@@ -27,7 +27,7 @@ Points = NDArray[np.float64]
 def wasserstein2(samples: ArrayLike, reference: ArrayLike) -> float:
     """Return W_2 of the two empirical laws, exactly: (min_pi mean_i |x_i - y_pi(i)|^2)^(1/2), pi a permutation.
 
-    Memory grows as N^2 and time as N^3: about 2 s at N = 2000.
+    Memory grows as N^2 and time as N^3.
 
     Raises:
         UserError: see `paired`.

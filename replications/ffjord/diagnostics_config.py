@@ -80,7 +80,7 @@ class DensityConfig(FlowConfig):
 
 
 FIVE: dict[str, Any] = {"means": (-2.8, -0.9, 2.0, 5.1, 3.4), "T": 1.0, "reach": 15.0}
-"""STEER's mixture, from the authors' code; some 1e-6 of a learned density lies beyond 10."""
+"""STEER's mixture, from the authors' code; a learned density can reach beyond 10."""
 
 TRACE = Experiment(
     name="ffjord.trace",

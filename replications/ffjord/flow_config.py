@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.errors import UserError
+
 
 @dataclass(frozen=True)
 class FlowConfig:
@@ -44,3 +46,8 @@ class FlowConfig:
     iterations: int = 10_000
     batch: int = 100
     repeats: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "repeats"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config key {name!r} must be at least 1, got {getattr(self, name)}")

@@ -27,7 +27,7 @@ from replications.ffjord.method import build
 from replications.flows.cnf import CNF
 from replications.flows.divergence import EXACT, Divergence
 from replications.flows.integration import Integration
-from replications.flows.solve import NFEBudget, Solver, solve
+from replications.flows.solve import NFEBudget, Solver, Underflow, solve
 from replications.flows.train import Training, train
 
 if TYPE_CHECKING:
@@ -105,13 +105,13 @@ class Estimated(nn.Module):
 def count(
     flow: CNF, x: Tensor, kind: str, tolerance: float, fresh: bool, generator: torch.Generator, budget: int
 ) -> tuple[int, float]:
-    """Return the NFE of a solve over [0, T] and the share of it that was done, below 1 where the budget ended it."""
+    """Return the NFE of a solve over [0, T] and the share of it that was done, below 1 where it failed."""
     field: nn.Module = flow.field.field  # type: ignore[assignment]  # a CNF's field is a module
     counted = CountedField(Estimated(field, Divergence(kind), generator, fresh))
     solver = Solver(rtol=tolerance, atol=tolerance, max_nfe=budget)
     try:
         solve(counted, (x, x.new_zeros(len(x))), 0.0, flow.T, solver)
-    except NFEBudget as end:
+    except (NFEBudget, Underflow) as end:
         return counted.forward_evaluations, (end.last_t or 0.0) / flow.T
     return counted.forward_evaluations, 1.0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from bench.errors import UserError
 from bench.experiment import Experiment
 from replications.ffjord.flow_config import FlowConfig
 
@@ -35,6 +36,12 @@ class ToyConfig(FlowConfig):
     grid: int = 160
     reach: float = 6.0
     mass_tolerances: tuple[float, ...] = (1e-3, 1e-5)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("grid", 2), ("compared", 40), ("test_points", 40)):
+            if getattr(self, name) < least:
+                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
 
 
 TIERS: dict[str, Mapping[str, Any]] = {

@@ -96,7 +96,7 @@ def likelihood(
 def solver_error(
     run: Run, flow: Flow, x: Tensor, how: Integration, eps: Tensor | None = None, tolerance: float = 1e-8
 ) -> None:
-    """Record what the solver gets wrong of the NLL of some points: against the same flow in float64, solved to 1e-8."""
+    """Record what solver and float32 get wrong of the NLL of some points, against float64 solved to 1e-8."""
     tight = at_tolerance(how, tolerance)
     loose = flow.log_prob(x, eps, how=how).double()
     with in_float64(flow):

@@ -17,7 +17,7 @@ from torch.fx import Graph, Node
 aten = torch.ops.aten
 
 LEAST = 2**22
-"""Multiplications below which the call itself, 10 microseconds, costs what the faster product saves."""
+"""Multiplications below which the call itself costs what the faster product saves."""
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

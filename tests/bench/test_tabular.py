@@ -263,7 +263,7 @@ def test_every_tabular_set_is_registered():
 
 @pytest.mark.parametrize("name", ["power", "gas", "hepmass", "miniboone", "miniboone_heldout", "bsds300"])
 def test_an_absent_set_says_how_to_get_it(folder, name):
-    with pytest.raises(UserError, match=f"data set {name} is not here: run `cnf-bench data fetch {name}`"):
+    with pytest.raises(UserError, match=f"data set {name} is not here: {registry.get(name).mend}"):
         tabular.load(name)
 
 

@@ -15,6 +15,7 @@ from replications.flows.convolution import ConvField
 from replications.flows.divergence import Divergence
 from replications.flows.fields import MlpField
 from replications.flows.flow import Flow
+from replications.flows.images import UnitCubeFlow
 from replications.flows.integration import Integration
 from replications.flows.multiscale import MultiScale
 from replications.flows.priors import StandardNormal
@@ -35,6 +36,12 @@ class Case:
     build: Callable[[], Flow]
     shape: tuple[int, ...] = (2,)
     how: Integration = TIGHT
+    cube: bool = False
+
+    def points(self, n: int) -> Tensor:
+        """Data: normal points, or points of the unit cube."""
+        x = normal(n, *self.shape)
+        return x.sigmoid() if self.cube else x
 
     @property
     def smooth(self) -> Integration:
@@ -107,6 +114,7 @@ FLOWS: dict[str, Case] = {
     "planar, inverted": Case(lambda: Inverted(planar())),
     "planar layers, inverted": Case(lambda: Inverted(planar_layers())),
     "multi-scale": Case(multiscale, (1, 4, 4)),
+    "images": Case(lambda: UnitCubeFlow(multiscale(), alpha=0.05), (1, 4, 4), cube=True),
 }
 
 
@@ -133,7 +141,7 @@ def test_shapes(case: Case) -> None:
 
 
 def test_decode_undoes_encode(case: Case) -> None:
-    flow, x = case.build(), normal(6, *case.shape)
+    flow, x = case.build(), case.points(6)
     z = flow.encode(x, case.how)
     assert (z.flatten(1) - x.flatten(1)).abs().max() > 0.1
     torch.testing.assert_close(flow.decode(z, case.how), x, rtol=0, atol=1e-6)
@@ -141,7 +149,7 @@ def test_decode_undoes_encode(case: Case) -> None:
 
 
 def test_log_determinant_is_that_of_the_full_jacobian(case: Case) -> None:
-    flow, x, d = case.build(), normal(4, *case.shape), math.prod(case.shape)
+    flow, x, d = case.build(), case.points(4), math.prod(case.shape)
     rows = torch.autograd.functional.jacobian(lambda y: flow.encode(y, case.smooth).sum(0), x)
     jacobian = rows.reshape(d, len(x), d).transpose(0, 1)
     delta = flow.path(x, how=case.how).delta
@@ -151,7 +159,7 @@ def test_log_determinant_is_that_of_the_full_jacobian(case: Case) -> None:
 
 def test_gradient_reaches_every_parameter(case: Case) -> None:
     flow = case.build()
-    loss(flow, normal(16, *case.shape), case.how).backward()
+    loss(flow, case.points(16), case.how).backward()
     for name, parameter in flow.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -176,7 +184,7 @@ def test_type_and_device_are_those_of_the_parameters(case: Case, dtype: torch.dt
 
 
 def test_saved_and_loaded_it_is_the_same(case: Case) -> None:
-    flow, x = case.build(), normal(4, *case.shape)
+    flow, x = case.build(), case.points(4)
     before = flow.log_prob(x, how=case.how)
     state = {name: value.clone() for name, value in flow.state_dict().items()}
     with torch.no_grad():
