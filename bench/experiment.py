@@ -93,6 +93,10 @@ class Experiment:
         """Whether a variant can be run at a tier."""
         return tier in self.tiers and tier in self.offered.get(variant, TIERS)
 
+    def caption(self, tier: str, text: str) -> str:
+        """Return the caption of one of its tables or figures, with the tier's own sentence at its end."""
+        return " ".join(part for part in (text, self.captions.get(tier)) if part)
+
     def _check_layers(self) -> None:
         """Check that every variant and tier names only fields, tiers and variants that exist."""
         for variant in self.offered:

@@ -38,10 +38,7 @@ def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Draw
             figure = function(chosen)
         if figure is not None:
             told = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")
-            said = experiment.captions.get(tier)
-            caption = f"{experiment.title}. {told}. Tier {tier}, seeds {seeds}." + (
-                f" {said}" if said else ""
-            )
+            caption = experiment.caption(tier, f"{experiment.title}. {told}. Tier {tier}, seeds {seeds}.")
             yield Drawn(f"{experiment.name}.{name}", caption, style.render(figure))
 
 

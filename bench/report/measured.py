@@ -61,10 +61,10 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
         if runs
     ]
     seeds = ", ".join(str(s) for s in sorted({r.identity.seed for r in records}))
-    caption = (
+    caption = experiment.caption(
+        tier,
         f"{experiment.title} ({experiment.name}), tier {tier}, seeds {seeds}: "
-        "mean ± half-width of the 95 % Student-t interval over seeds."
-        + "".join(f" {text}" for text in (experiment.captions.get(tier),) if text)
+        "mean ± half-width of the 95 % Student-t interval over seeds.",
     )
     absent = [v for v, runs in by_variant.items() if not runs and experiment.offers(v, tier)]
     notes = [

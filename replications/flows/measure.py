@@ -41,10 +41,15 @@ def training(run: Run, log: Log, protocol: str) -> None:
     log.record(run)
     n = len(log.losses)
     last = max(1, n // 10)
-    run.metric("train_loss", _mean(log.losses[-last:]), f"{protocol}/last {last} iterations")
-    run.metric("nfe_forward", _mean(log.nfe_forward), f"{protocol}/mean", n)
-    run.metric("nfe_forward[end]", _mean(log.nfe_forward[-last:]), f"{protocol}/last {last} iterations", last)
-    run.metric("nfe_backward", _mean(log.nfe_backward), f"{protocol}/mean", n)
+    run.metric("train_loss", statistics.fmean(log.losses[-last:]), f"{protocol}/last {last} iterations")
+    run.metric("nfe_forward", statistics.fmean(log.nfe_forward), f"{protocol}/mean", n)
+    run.metric(
+        "nfe_forward[end]",
+        statistics.fmean(log.nfe_forward[-last:]),
+        f"{protocol}/last {last} iterations",
+        last,
+    )
+    run.metric("nfe_backward", statistics.fmean(log.nfe_backward), f"{protocol}/mean", n)
     run.metric("iteration_time", log.iteration_time, f"{protocol}/median", n)
     run.metric("train_time", log.train_time, protocol)
     evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
@@ -201,7 +206,3 @@ def memory(run: Run, step: Callable[[], object], parameters: Iterable[Tensor], p
     with peak_memory(run.device) as peak:
         step()
     run.metric("peak_memory", peak.bytes, protocol)
-
-
-def _mean(values: list[float] | list[int]) -> float:
-    return sum(values) / len(values)
