@@ -12,7 +12,8 @@ r"""Planar flows, continuous in time (chen2018neural) and layer by layer (rezend
 | log det dT/dx | `Path.delta` | `(B,)` | sum_n log(1 + w_n^T u^_n tanh'(w_n^T z + b_n)) |
 
 No paper says where the layers start. Small u_n have s_n = log 2, no small change: 64 such layers shrink areas by many
-orders of magnitude. So w_n^T u_n starts at log(e - 1), where s_n = 1 and a layer keeps areas; `shrunk` leaves u_n small, to show the effect.
+orders of magnitude. So w_n^T u_n starts at log(e - 1), where s_n = 1 and a layer keeps areas; `shrunk` leaves u_n
+small, to show the effect.
 """
 
 from __future__ import annotations
