@@ -30,19 +30,23 @@ CLOSED_FORM_DEPTHS = (1, 2)
 
 
 class Evaluation(NamedTuple):
-    """A field at a batch of states: f `(B, *S)`, tr J `(B,)`, and where asked for |J|_F^2 `(B,)`."""
+    """A field at a batch of states: f `(B, *S)`, tr J `(B,)`, where asked for |J|_F^2 `(B,)`, and dPhi/dt `(B,)`.
+
+    The last is that of a potential with f = -grad Phi, for the fields that have one.
+    """
 
     f: Tensor
     divergence: Tensor
-    frobenius: Tensor | None
+    frobenius: Tensor | None = None
+    potential_t: Tensor | None = None
 
 
 @runtime_checkable
 class Traced(Protocol):
     """A field with its divergence in closed form."""
 
-    def divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f(t, x) `(B, *S)` and tr J `(B,)`."""
+    def divergence(self, t: Tensor, x: Tensor) -> Evaluation:
+        """Return f(t, x) `(B, *S)` and tr J `(B,)`, and dPhi/dt where f is the gradient of a potential."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def exact(field: nn.Module, t: Tensor, x: Tensor, frobenius: bool = False) -> Ev
     through the field.
     """
     if isinstance(field, Traced) and not frobenius:
-        return Evaluation(*field.divergence(t, x), None)
+        return field.divergence(t, x)
     if isinstance(field, MlpField) and len(field.layers) - 1 in CLOSED_FORM_DEPTHS and not frobenius:
         return _closed_form(field, t, x)
     d = math.prod(x.shape[1:])
@@ -152,4 +156,4 @@ def _closed_form(field: MlpField, t: Tensor, x: Tensor) -> Evaluation:
     else:
         coupling = maps[1][0] * (first @ last).T
         trace = (slopes[1] * functional.linear(slopes[0], coupling)).sum(1)
-    return Evaluation(functional.linear(x, *maps[-1]), trace, None)
+    return Evaluation(functional.linear(x, *maps[-1]), trace)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.measure.nfe import CountedField
+from replications.flows.divergence import Evaluation
 from replications.flows.fields import initialise
 from replications.flows.flow import Flow, Path, Prior
 from replications.flows.integration import Integration
@@ -61,10 +62,10 @@ class PlanarField(nn.Module):
         """Return dz/dt `(B, D)` at the states z `(B, D)` and the scalar t."""
         return self._hidden(z) @ self._gated(t)
 
-    def divergence(self, t: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def divergence(self, t: Tensor, z: Tensor) -> Evaluation:
         """Return dz/dt `(B, D)` and its divergence `(B,)`, at the cost of O(M) for each state."""
         h, u = self._hidden(z), self._gated(t)
-        return h @ u, (1 - h.square()) @ (self.w * u).sum(1)
+        return Evaluation(h @ u, (1 - h.square()) @ (self.w * u).sum(1))
 
     def pushforward(self, t: Tensor, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return dz/dt `(B, D)` and J v `(K, B, D)` for tangents v `(K, B, D)`."""

@@ -227,10 +227,12 @@ def test_faults_are_named() -> None:
 
 def test_regularizers_are_normalised_as_they_are_named() -> None:
     f, frobenius = normal(4, 2, 3), normal(4, seed=2).square()
-    at = Evaluation(f, frobenius, frobenius)
+    at = Evaluation(f, frobenius, frobenius, potential_t=frobenius)
     values = {name: r(at) for name, r in REGULARIZERS.items()}
     close(values["kinetic_sum"], torch.stack([(one**2).sum() for one in f]))
     close(values["kinetic_half_mean"], values["kinetic_sum"] / (2 * 6))
+    close(values["kinetic_half_sum"], values["kinetic_sum"] / 2)
+    close(values["hjb"], (values["kinetic_sum"] / 2 - frobenius).abs())
     close(values["jacobian_sum"], frobenius)
     close(values["jacobian_mean"], frobenius / 6)
     assert needs_frobenius(("kinetic_sum", "jacobian_mean"))
