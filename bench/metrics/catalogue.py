@@ -88,6 +88,29 @@ _METRICS = (
     ),
     Metric("mmd", "", "lower", "Squared maximum mean discrepancy, unbiased: it may be negative."),
     Metric("c2st", "%", "lower", "Held-out accuracy of a classifier of samples against data; 50 is chance."),
+    Metric("fid", "", "lower", "Frechet distance of normal laws fitted to the features of two samples."),
+    Metric(
+        "inception_score",
+        "",
+        "higher",
+        "exp of the mean KL divergence of a sample's class probabilities from their mean; at most the classes.",
+    ),
+    Metric("kid", "", "lower", "Squared MMD of features, cubic polynomial kernel; it may be negative."),
+    Metric("precision", "", "higher", "Share of the samples inside the reference's neighbourhoods."),
+    Metric("recall", "", "higher", "Share of the reference inside the samples' neighbourhoods."),
+    # Paths
+    Metric(
+        "straightness",
+        "",
+        "lower",
+        "Mean over points and time of |(x_1 - x_0) - v_t|^2; 0 where all paths are straight.",
+    ),
+    Metric(
+        "path_energy",
+        "",
+        "lower",
+        "Normalised path energy, |E integral |v|^2 dt - W2^2| / W2^2; 0 is optimal.",
+    ),
     # Function evaluations
     Metric("nfe", "evaluations", "lower", "Evaluations of the field in one solve."),
     Metric("nfe_forward", "evaluations", "lower", "Evaluations in a training iteration's forward pass."),
