@@ -63,10 +63,18 @@ _METRICS = (
         "kinetic_energy", "", "lower", "Mean over points of the integral of |f|^2, summed over dimensions."
     ),
     Metric("jacobian_norm", "", "lower", "Mean over points of the integral of |df/dx|_F^2."),
+    Metric("transport_cost", "", "lower", "Mean over points of the integral of |f|^2 / 2, OT-Flow's L."),
+    Metric(
+        "hjb_residual",
+        "",
+        "lower",
+        "Mean over points of the integral of |-dPhi/dt + |grad Phi|^2 / 2| of a field -grad Phi, OT-Flow's R.",
+    ),
     # Divergence estimators
     Metric(
         "trace_bias", "", "none", "Mean of an estimated trace minus the exact trace, over probes and states."
     ),
+    Metric("trace_error", "", "lower", "Relative error of estimated traces of a batch, |tr - tr*| / |tr*|."),
     Metric(
         "trace_variance",
         "",
