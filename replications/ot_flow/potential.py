@@ -3,17 +3,18 @@ r"""The potential of OT-Flow, with its gradient and the trace of its Hessian in 
 | symbol | code | shape | equation |
 |---|---|---|---|
 | s | `t`, `x` | `(B, D+1)` | s = (x, t) |
-| Phi | `Potential.forward` | `(B,)` | w^T N(s) + 1/2 s^T A^T A s + b^T s + c (8) |
-| N | `opening`, `layers` | `(B, m)` | u_0 = sigma(z_0), z_0 = K_0 s + b_0; u_i = u_i-1 + h sigma(z_i), z_i = K_i u_i-1 + b_i (9) |
+| Phi | `Potential.forward` | `(B,)` | w^T N(s) + 1/2 s^T A^T A s + b^T s + c |
+| N | `opening`, `layers` | `(B, m)` | u_0 = sigma(z_0), u_i = u_i-1 + h sigma(z_i); N(s) is the last |
+| z_i | `_open`, `layers` | `(B, m)` | z_0 = K_0 s + b_0, z_i = K_i u_i-1 + b_i |
 | h | `step` | scalar | 1 / (M - 1) for M layers, u_0 one of them |
 | sigma | | | log(exp z + exp(-z)), so sigma' = tanh and sigma'' = 1 - tanh^2 |
-| p_i | `p` | `(B, m)` | dPhi/du_i: p_M-1 = w, p_i-1 = p_i + h K_i^T (tanh(z_i) * p_i) (12) |
+| p_i | `p` | `(B, m)` | dPhi/du_i: p_M-1 = w, p_i-1 = p_i + h K_i^T (tanh(z_i) * p_i) |
 | J_i | `spread` | `(D, B, m)` | du_i/dx, the derivatives by x_k one below another |
 | f | `GradientField` | `(B, D)` | dx/dt = -grad_x Phi (x, t) |
 
 With * elementwise, and grad Phi = K_0^T (tanh(z_0) * p_0) + A^T A s + b, the trace of the Hessian over x is
 sum_j (1 - tanh^2 z_0)_j p_0j |K_0j|^2 + h sum_i sum_j (1 - tanh^2 z_i)_j p_ij |(K_i J_i-1)_j|^2 + |A|_F^2, all norms
-over x alone (13, 14): one matrix product of D B m^2 multiplications a layer.
+over x alone (11, 13): one matrix product of D B m^2 multiplications a layer.
 """
 
 from __future__ import annotations

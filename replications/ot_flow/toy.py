@@ -1,0 +1,75 @@
+"""OT-Flow learns a two-dimensional density."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from replications.ffjord import toy
+from replications.flows.flow import Flow
+from replications.flows.solve import Solver, trajectory
+from replications.flows.train import Training
+from replications.ot_flow.measured import fit, record_costs
+from replications.ot_flow.method import build
+
+if TYPE_CHECKING:
+    from bench.worker import Run
+    from replications.ot_flow.toy_config import OTFlowToyConfig
+
+PATHS = 24
+"""Paths drawn in the picture."""
+
+
+def run(run: Run, config: OTFlowToyConfig) -> None:
+    """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
+    flow = trained(run, config)
+    x = toy.points(run, config, config.test_points, "test").to(precision(config))
+    record_costs(run, flow, x, config.own_steps)
+    flow.float()
+    toy.evaluate(run, flow, config)
+    _paths(run, flow, x[:PATHS].float(), config.path_times)
+
+
+def precision(config: OTFlowToyConfig) -> torch.dtype:
+    """Return the type of the training."""
+    return torch.float64 if config.double else torch.float32
+
+
+def trained(run: Run, config: OTFlowToyConfig) -> Flow:
+    """Return the trained flow; its cost is recorded and the model kept, in float32."""
+    arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
+    dtype = precision(config)
+    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
+
+    def batch(iteration: int) -> Tensor:
+        return toy.points(run, config, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
+
+    validation = toy.points(run, config, config.validation_points, "validation").to(dtype)
+    fit(run, flow, config, batch, settings(config), validation)
+    run.save_model("replications.ot_flow.method:build", arguments, flow.float().state_dict())
+    flow.to(dtype)
+    return flow
+
+
+def settings(config: OTFlowToyConfig) -> Training:
+    """Return how to train: Adam, its rate divided after each period, the best validated weights kept."""
+    drops = tuple(round(i * config.iterations / config.periods) for i in range(1, config.periods))
+    return Training(
+        config.iterations,
+        config.learning_rate,
+        schedule="step",
+        milestones=drops,
+        gamma=1 / config.drop,
+        validate_every=config.validate_every,
+        patience=config.iterations,  # never ends early, but keeps the best weights
+    )
+
+
+@torch.no_grad()
+def _paths(run: Run, flow: Flow, x: Tensor, times: int) -> None:
+    """Record the paths of some points, each at so many times, one path after another."""
+    when = torch.linspace(0, 1, times, device=x.device)
+    states = trajectory(flow.counted, x, when, Solver("rk4", steps=8 * (times - 1)))
+    run.curve("paths", *toy.rounded(states.transpose(0, 1).reshape(-1, 2)), "x", "y")
