@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
 import os
 import shutil
 import tarfile
+import tempfile
 import tomllib
 import zlib
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from bench.data.checkpoint import arrays_of
 from bench.errors import UserError
 
 _KINDS = ("sha256", "md5", "git")
@@ -29,11 +32,19 @@ _KINDS = ("sha256", "md5", "git")
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a data set: its path under a data folder, its checksum and its size in bytes where known."""
+    """A file of a data set.
+
+    Args:
+        path: under a data folder.
+        checksum: of the file, where known.
+        bytes: its size, where known.
+        checkpoint: of a file written from a torch checkpoint, where that lies under the mirrors.
+    """
 
     path: str
     checksum: str = ""
     bytes: int | None = None
+    checkpoint: str = ""
 
     def find(self) -> Path | None:
         """Return the first existing place of this file, its content unchecked."""
@@ -158,26 +169,31 @@ class DataSet:
         raise UserError(f"{archive} does not hold {lost}: put it by hand into the folder CNF_BENCH_DATA")
 
     def _download(self, file: DataFile) -> Path:
-        import pooch
-
         target = cache_folder() / file.path
         faults = []
         for mirror in self.mirrors:
             try:
-                # Writes to a temporary file and renames it only after the checksum agreed.
-                pooch.retrieve(
-                    mirror + target.name,
-                    known_hash=file.checksum,
-                    fname=target.name,
-                    path=target.parent,
-                    downloader=pooch.HTTPDownloader(chunk_size=1 << 20),
-                )
+                if not file.checkpoint:
+                    _retrieve(mirror + target.name, file.checksum, target)
+                    return target
+                with tempfile.TemporaryDirectory() as folder:
+                    checkpoint = Path(folder) / "checkpoint.pth"
+                    _retrieve(mirror + file.checkpoint, None, checkpoint)
+                    _store(io.BytesIO(arrays_of(checkpoint)), file)
                 return target
             except (OSError, ValueError) as fault:  # no network, no space, a wrong checksum
                 faults.append(f"{mirror}: {type(fault).__name__}: {' '.join(str(fault).split()):.60}")
         by_hand = f"put it by hand at {target} or at {file.path} in the folder named by CNF_BENCH_DATA"
         reason = "; ".join(faults) or "it has no download address"
         raise UserError(f"{file.path} could not be downloaded; {by_hand} ({reason})")
+
+
+def _retrieve(url: str, checksum: str | None, target: Path) -> None:
+    """Download a file under a temporary name and rename it once its checksum, where given, agreed."""
+    import pooch
+
+    downloader = pooch.HTTPDownloader(chunk_size=1 << 20)
+    pooch.retrieve(url, checksum, target.name, target.parent, downloader=downloader)
 
 
 def names() -> list[str]:

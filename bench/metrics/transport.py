@@ -64,25 +64,33 @@ def sliced_wasserstein2(
     return float(np.sqrt(np.mean(gap**2)))
 
 
-def mmd(samples: ArrayLike, reference: ArrayLike) -> tuple[float, float]:
+def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) -> tuple[float, float]:
     """Return an unbiased estimate of the SQUARED maximum mean discrepancy, and its standard error.
 
     MMD^2 = mean_{i != j} h_ij; zero in expectation for one law, so about half of its values are then negative. The
-    bandwidth sigma is the median distance of two points of the reference. The standard error is that of a U-statistic,
+    bandwidth sigma is by default the median distance of two points of the reference. The standard error is that of a U-statistic,
     Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both estimated from
     h and zeta_1 not below zero (gretton2012kernel). Memory grows as N^2.
 
+    Args:
+        samples: x, `(N, D)`.
+        reference: y, `(N, D)`.
+        sigma: the bandwidth.
+
     Raises:
-        UserError: see `paired`; or half of the reference's points coincide.
+        UserError: see `paired`; the bandwidth is not positive, or half of the reference's points coincide.
     """
     from scipy.spatial.distance import cdist, pdist
 
     x, y = paired(samples, reference)
-    sigma = float(np.median(pdist(y)))
-    if sigma == 0:
-        raise UserError(
-            "the median distance of the reference's points is zero: draw a reference without ties"
-        )
+    if sigma is None:
+        sigma = float(np.median(pdist(y)))
+        if sigma == 0:
+            raise UserError(
+                "the median distance of the reference's points is zero: draw a reference without ties"
+            )
+    if sigma <= 0:
+        raise UserError(f"the bandwidth of the kernel must be positive, got {sigma:g}")
 
     def kernel(a: Points, b: Points) -> Points:
         return np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,30 +21,51 @@ if TYPE_CHECKING:
     from replications.ffjord.tabular_config import TabularConfig
 
 
+class Rows(NamedTuple):
+    """The rows of a table `(N, D)` on a run's device, in float32."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
 def run(run: Run, config: TabularConfig) -> None:
     """Train with early stopping, then measure likelihood, cost, inversion and regularity on test rows."""
+    data = rows(run, config)
+    evaluate(run, trained(run, data, config), data.test, config)
+    _published_sizes(run)
+
+
+def rows(run: Run, config: TabularConfig) -> Rows:
+    """Return the rows of the config's set; of the test rows as many as it wants."""
     data = tabular.load(config.data)
-    train, validation, test = (
-        torch.tensor(rows, dtype=torch.float32, device=run.device)
-        for rows in (data.train, data.validation, data.test[: config.test_points or None])
-    )
+    parts = data.train, data.validation, data.test[: config.test_points or None]
+    return Rows(*(torch.tensor(part, dtype=torch.float32, device=run.device) for part in parts))
+
+
+def trained(run: Run, data: Rows, config: TabularConfig, protocol: str = "") -> Flow:
+    """Return the trained flow; its cost is recorded, under a protocol as for `fit`, and the model kept."""
+    d = data.train.shape[1]
     arguments: dict[str, Any] = {
-        "dim": data.d,
-        "hidden": [factor * data.d for factor in config.factors],
+        "dim": d,
+        "hidden": [factor * d for factor in config.factors],
         "activation": config.activation,
         "blocks": config.blocks,
         "T": config.T,
         "learn_T": config.learn_T,
     }
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
-    batches = Batches(run, len(train), config.batch)
+    batches = Batches(run, len(data.train), config.batch)
+
+    def batch(iteration: int) -> Tensor:
+        return data.train[batches(iteration).to(run.device)]
 
     def validate() -> float:
-        return _validation(run, flow, validation, config)
+        return _validation(run, flow, data.validation, config)
 
-    fit(run, flow, config, lambda i: train[batches(i).to(run.device)], settings(config), validate)
+    fit(run, flow, config, batch, settings(config), validate, protocol)
     run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
-    evaluate(run, flow, test, config)
+    return flow
 
 
 def settings(config: TabularConfig) -> Training:
@@ -81,14 +102,21 @@ def evaluate(run: Run, flow: Flow, test: Tensor, config: TabularConfig) -> None:
     timing = time_repeats(lambda: flow.sample(draw, run.torch_generator("timing"), how), device=run.device)
     run.metric("sampling_time", timing.median, f"{how.solver.protocol}/{draw} rows/median of 5", draw)
     measure.end_time(run, flow)
-    _published_sizes(run)
 
 
 def _published_sizes(run: Run) -> None:
     """Record the number of parameters of all the published networks, whatever was trained."""
-    for name, network in SETS.items():
-        d = DIMENSIONS[name]
-        hidden = [factor * d for factor in network["factors"]]
-        flow = build(d, hidden, network["activation"], network["blocks"])
-        size = sum(p.numel() for p in flow.parameters())
-        run.metric(f"parameters[{name}]", size, "FFJORD's Table 4, concatsquash, learned T, untrained")
+    for name in SETS:
+        run.metric(
+            f"parameters[{name}]",
+            published_size(name),
+            "FFJORD's Table 4, concatsquash, learned T, untrained",
+        )
+
+
+def published_size(name: str) -> int:
+    """Return the number of parameters of the published network for a set."""
+    network, d = SETS[name], DIMENSIONS[name]
+    hidden = [factor * d for factor in network["factors"]]
+    flow = build(d, hidden, network["activation"], network["blocks"])
+    return sum(p.numel() for p in flow.parameters())

@@ -80,7 +80,7 @@ def evaluate(run: Run, flow: Flow, config: ToyConfig) -> None:
     measure.solver_error(run, flow, few, how)
     measure.inversion(run, flow, few, how)
     measure.regularity(run, flow, few, how)
-    _mass(run, flow, config)
+    mass(run, flow, how, config.grid, config.reach, config.mass_tolerances)
     _samples(run, flow, few, how)
 
 
@@ -97,18 +97,28 @@ def _samples(run: Run, flow: Flow, data: Tensor, how: Integration) -> None:
 
 
 @torch.no_grad()
-def _mass(run: Run, flow: Flow, config: ToyConfig) -> None:
-    """Record abs(integral of p - 1) by the trapezoidal rule in float64, and a coarse picture of the density."""
-    side, reach = config.grid, config.reach
+def mass(
+    run: Run, flow: Flow, how: Integration, side: int, reach: float, tolerances: tuple[float, ...]
+) -> None:
+    """Record abs(integral of p - 1) by the trapezoidal rule in float64, and a coarse picture of the density.
+
+    Args:
+        run: where to.
+        flow: of points in the plane.
+        how: how it is integrated, but for the tolerances.
+        side: points a side of the grid over [-reach, reach]^2.
+        reach: see `side`.
+        tolerances: rtol = atol, one metric each.
+    """
     axis = torch.linspace(-reach, reach, side, dtype=torch.float64, device=run.device)
     grid = torch.cartesian_prod(axis, axis)
-    for tolerance in config.mass_tolerances:
-        how = measure.at_tolerance(in_test(config), tolerance)
+    for tolerance in tolerances:
+        tight = measure.at_tolerance(how, tolerance)
         with measure.in_float64(flow):
-            density = flow.log_prob(grid, how=how).exp()
-        mass = density.sum().item() * (axis[1] - axis[0]).item() ** 2
-        told = f"{how.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
-        run.metric(f"mass_error[{tolerance:g}]", abs(mass - 1), told)
+            density = flow.log_prob(grid, how=tight).exp()
+        total = density.sum().item() * (axis[1] - axis[0]).item() ** 2
+        told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
+        run.metric(f"mass_error[{tolerance:g}]", abs(total - 1), told)
     every = max(1, side // SHOWN)
     shown = density.reshape(side, side)[::every, ::every].flatten().tolist()
     run.curve("density", range(len(shown)), [float(f"{p:.3g}") for p in shown], "cell", "p")

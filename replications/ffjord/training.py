@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from replications.ffjord.method import in_training, objective
-from replications.flows import measure
+from replications.flows import fitting
 from replications.flows.flow import Flow
-from replications.flows.train import Training, train
+from replications.flows.train import Training
 
 if TYPE_CHECKING:
     from bench.worker import Run
@@ -25,6 +25,7 @@ def fit(
     batch: Callable[[int], Tensor],
     settings: Training,
     validate: Callable[[], float] | None = None,
+    protocol: str = "",
 ) -> None:
     """Train a flow in place; record training, memory, and the cost over plain FFJORD's where the method is another.
 
@@ -35,15 +36,13 @@ def fit(
         batch: iteration -> data `(B, *S)`.
         settings: of the optimizer.
         validate: value to be low; see `replications.flows.train.train`.
+        protocol: of what is recorded; by default iterations, batch and integration.
     """
 
     def loss(iteration: int, config: FlowConfig = config) -> Tensor:
         return objective(flow, batch(iteration), config, run.torch_generator(f"probes/{iteration}"))
 
-    log = train(run, flow, loss, settings, validate, counted=flow.counted)
-    protocol = f"{config.iterations} iterations of {config.batch}/{in_training(config).protocol}"
-    run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
-    measure.training(run, log, protocol)
     plain = dataclasses.replace(config, kinetic=0.0, jacobian=0.0, spread=0.0)
     reference = None if plain == config else lambda i: loss(i, plain)
-    measure.cost(run, flow, loss, reference, config.repeats, protocol)
+    protocol = protocol or f"{config.iterations} iterations of {config.batch}/{in_training(config).protocol}"
+    fitting.fit(run, flow, loss, settings, protocol, validate, reference, config.repeats)

@@ -37,11 +37,13 @@ class Training:
         optimizer: `adam`, `adamw`, `sgd` or `rmsprop`.
         momentum: of `sgd` and `rmsprop`.
         weight_decay: decoupled for `adamw`, added to the gradient otherwise.
-        schedule: `constant`, `cosine` (to zero at the end), `step` or `plateau`.
+        schedule: `constant`, `cosine` (to zero at the end), `step`, `plateau` or `drops`.
         milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
-        gamma: see `milestones` and `plateau`.
+        gamma: see `milestones`, `plateau` and `drops`.
         plateau: `plateau` multiplies the rate by `gamma` for good where more than so many validations in a row brought
             no new lowest value, again after more than twice as many, and so on.
+        drops: `drops` does so after each such row, counted anew after it; after so many, the next ends the training,
+            and the best weights are kept.
         warmup: iterations of linear rise from lr / warmup.
         clip_norm: largest Euclidean norm of the whole gradient; 0 leaves it as it is.
         ema_decay: d of the averaged weights e <- d e + (1 - d) w; they are validated and kept. 0: no average.
@@ -60,6 +62,7 @@ class Training:
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     plateau: int = 0
+    drops: int = 0
     warmup: int = 0
     clip_norm: float = 0.0
     ema_decay: float = 0.0
@@ -67,8 +70,14 @@ class Training:
     patience: int = 0
     checkpoint_seconds: float = 20.0
 
-    def lr_at(self, iteration: int, stalest: int = 0) -> float:
-        """Return the rate of an iteration, counted from 0, after a longest plateau of `stalest` validations."""
+    def lr_at(self, iteration: int, stalest: int = 0, dropped: int = 0) -> float:
+        """Return the rate of an iteration, counted from 0.
+
+        Args:
+            iteration: from 0.
+            stalest: longest plateau so far, in validations.
+            dropped: number of plateaus so far, each counted anew.
+        """
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         passed = sum(iteration >= milestone for milestone in self.milestones)
         factors = {
@@ -76,6 +85,7 @@ class Training:
             "cosine": 0.5 * (1 + math.cos(math.pi * iteration / self.iterations)),
             "step": self.gamma**passed,
             "plateau": self.gamma ** (max(0, stalest - 1) // self.plateau) if self.plateau else 1.0,
+            "drops": self.gamma**dropped,
         }
         return self.lr * rise * factors[self.schedule]
 
@@ -121,6 +131,16 @@ class Log:
     def stalest(self) -> int:
         """The largest number of validations in a row that brought no new lowest value."""
         return max(self._plateaus, default=0)
+
+    def dropped(self, plateau: int) -> int:
+        """Return how often more than `plateau` validations brought no new lowest value, counted anew after each."""
+        best, since, drops = math.inf, 0, 0
+        for _, value in self.validations:
+            since = 0 if value < best else since + 1
+            best = min(best, value)
+            if since > plateau:
+                since, drops = 0, drops + 1
+        return drops
 
     @property
     def _plateaus(self) -> list[int]:
@@ -231,19 +251,20 @@ class _Trainer:
         self.optimizer = settings.build_optimizer(model)
         self.ema = [p.detach().clone() for p in model.parameters()] if settings.ema_decay else []
         self.best: dict[str, Tensor] | None = None
-        self.log, self.stalest = Log(), 0
+        self.log, self.stalest, self.dropped = Log(), 0, 0
         self.saved_at = time.monotonic()
 
     @property
     def finished(self) -> bool:
-        patience = self.settings.patience
-        return len(self.log.losses) >= self.settings.iterations or 0 < patience <= self.log.stale
+        settings = self.settings
+        ended = len(self.log.losses) >= settings.iterations or 0 < settings.patience <= self.log.stale
+        return ended or 0 < settings.drops < self.dropped
 
     def step(self, i: int, loss: Callable[[int], Tensor], counted: CountedField | None) -> None:
         start = time.perf_counter()
         if counted is not None:
             counted.reset()
-        rate = self.settings.lr_at(i, self.stalest)
+        rate = self.settings.lr_at(i, self.stalest, self.dropped)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
@@ -267,9 +288,12 @@ class _Trainer:
     def validate(self, validate: Callable[[], float]) -> None:
         with self.averaged():
             self.log.validations.append((len(self.log.losses), validate()))
-            self.stalest = self.log.stalest
-            if self.settings.patience and self.log.stale == 0:
+            self._count_plateaus()
+            if (self.settings.patience or self.settings.drops) and self.log.stale == 0:
                 self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def _count_plateaus(self) -> None:
+        self.stalest, self.dropped = self.log.stalest, self.log.dropped(self.settings.plateau)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -339,5 +363,5 @@ class _Trainer:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.ema, self.best, self.log = state["ema"], state["best"], Log(**state["log"])
-            self.stalest = self.log.stalest
+            self._count_plateaus()
             self.run.resumed = max(self.run.resumed, state["resumed"] + 1)

@@ -9,7 +9,9 @@ from replications.flows.divergence import Divergence, Evaluation, exact
 from replications.flows.regularizers import hjb, kinetic_half_sum
 from replications.ot_flow.potential import GradientField, Potential, soft_abs
 
-SHAPES = [(dim, width, layers) for layers in (2, 3, 4, 5) for dim, width in ((1, 3), (2, 7), (12, 5), (43, 16))]
+SHAPES = [
+    (dim, width, layers) for layers in (2, 3, 4, 5) for dim, width in ((1, 3), (2, 7), (12, 5), (43, 16))
+]
 T = torch.tensor(0.37, dtype=torch.float64)
 
 
@@ -56,7 +58,9 @@ def test_gradient_and_trace_are_those_of_autograd(dim: int, width: int, layers: 
 @pytest.mark.parametrize("layers", [2, 3, 5])
 def test_the_gradient_of_the_trace_is_that_of_autograds_trace(layers: int) -> None:
     field, x = GradientField(potential(4, 6, layers)), normal(5, 4)
-    mine = torch.autograd.grad(exact(field, T, x).divergence.sum(), list(field.parameters()), allow_unused=True)
+    mine = torch.autograd.grad(
+        exact(field, T, x).divergence.sum(), list(field.parameters()), allow_unused=True
+    )
     y = x.clone().requires_grad_()
     f = field(T, y)
     rows = [torch.autograd.grad(f[:, i].sum(), y, create_graph=True)[0][:, i] for i in range(4)]
