@@ -39,7 +39,7 @@ def compare(setting: Setting, steps: int) -> None:
     """Print for each arm: evaluations, time of a step and its share an evaluation, how often faster than the usual."""
     missing = {name: reason for name in PEERS if (reason := absence(name))}
     arms = ARMS | {name: arm for name, arm in PEERS.items() if name not in missing}
-    timings = take_turns(setting, arms, steps)
+    timings = take_turns({name: arm(setting) for name, arm in arms.items()}, steps)
     print(setting)
     for name, timing in timings.items():
         ratio = paired_ratio(timings["usual"].seconds, timing.seconds)

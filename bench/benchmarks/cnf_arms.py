@@ -136,12 +136,11 @@ class Timing:
     backward: int
 
 
-def take_turns(setting: Setting, arms: Mapping[str, Arm], steps: int) -> dict[str, Timing]:
-    """Time the arms, which take turns at every step.
+def take_turns(trainings: Mapping[str, Iterator[CountedField]], steps: int) -> dict[str, Timing]:
+    """Time trainings, which take turns at every step.
 
     On one thread CPU time is the wall time of an otherwise idle machine.
     """
-    trainings = {name: arm(setting) for name, arm in arms.items()}
     counted = {name: [next(training) for _ in range(3)][-1] for name, training in trainings.items()}
     timings = {name: Timing([], c.forward_evaluations, c.backward_evaluations) for name, c in counted.items()}
     for _ in range(steps):
