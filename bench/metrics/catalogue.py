@@ -129,6 +129,15 @@ _METRICS = (
     Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
     Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
     Metric(
+        "iterations_to_target", "iterations", "lower", "Training iterations until a stated goal is reached."
+    ),
+    Metric(
+        "time_to_target",
+        "s",
+        "lower",
+        "Wall time of training until a stated goal is reached, evaluation excluded.",
+    ),
+    Metric(
         "evaluation_time",
         "s",
         "lower",
