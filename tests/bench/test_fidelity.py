@@ -21,7 +21,7 @@ from bench.metrics.fidelity.library import library
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch_fidelity") is None or find_spec("torchvision") is None,
-    reason="torch-fidelity is not installed: pip install 'cnf-bench[fidelity]'",
+    reason="torch-fidelity is not installed: pip install torch-fidelity torchvision",
 )
 
 

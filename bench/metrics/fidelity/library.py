@@ -95,4 +95,4 @@ def _import_torchvision() -> None:
 
 def _absent(fault: ModuleNotFoundError) -> UserError:
     name = str(fault.name).partition(".")[0]
-    return UserError(f"sample quality needs {name}: run pip install 'cnf-bench[fidelity]'")
+    return UserError(f"sample quality needs {name}: run pip install torch-fidelity torchvision")
