@@ -37,6 +37,12 @@ _METRICS = (
     Metric("parameters", "count", "lower", "Number of trainable scalars."),
     Metric("parameter_error", "", "lower", "Relative error of learned parameters, |p - p*| / |p*|."),
     Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),
+    Metric(
+        "reconstruction_error",
+        "",
+        "lower",
+        "Mean squared error per pixel of an autoencoder's images, pixels in 0..1.",
+    ),
     # Likelihood
     Metric("nll", "nats", "lower", "Mean negative log-likelihood of a test point, -mean log p(x)."),
     Metric(
