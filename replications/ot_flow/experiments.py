@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from replications.ot_flow.tabular_config import TABULAR
 from replications.ot_flow.toy_config import TOY
+from replications.ot_flow.trace_config import TRACE
 from replications.ot_flow.weights_config import WEIGHTS
 
-EXPERIMENTS = (TOY, TABULAR, WEIGHTS)
+EXPERIMENTS = (TOY, TABULAR, WEIGHTS, TRACE)
