@@ -1,8 +1,12 @@
 """Two-dimensional densities to learn, and a mixture on the line; each drawn from its own generator.
 
-All of `SETS` but the crescent are those of FFJORD's and OT-Flow's code (grathwohl2019ffjord): the same densities, but
-independent points, any number of them, from no other source of randomness than the generator. There, circles, rings
-and moons are equally spaced before the noise, and every circle, moon and arm gets the same number of points.
+The first of `SETS`, up to the crescent, are those of FFJORD's and OT-Flow's code (grathwohl2019ffjord): the same
+densities, but independent points, any number of them, from no other source of randomness than the generator. There,
+circles, rings and moons are equally spaced before the noise, and every circle, moon and arm gets the same number of
+points.
+
+The last are those of OT-CFM's code (tong2024improving), again as independent points. It has moons and eight Gaussians
+on three scales: `-cfm` from or to noise, `-bridge` from one to the other, `-notebook` in its tutorials.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ Points = NDArray[np.float64]
 
 MIXTURE_MEANS = (-2.8, -0.9, 2.0)
 MIXTURE_VARIANCE = 0.4
+MOONS_STD = 0.72299
+"""Standard deviation about 0.375 of all coordinates of the half circles with N(0, 0.1^2 I)."""
 
 
 def names() -> list[str]:
@@ -55,16 +61,12 @@ def rings(n: int, rng: Generator) -> Points:
 
 def moons(n: int, rng: Generator) -> Points:
     """Return points on two half circles that reach into each other, + N(0, 0.1^2 I), then * 2 - (1, 0.2)."""
-    upper = rng.random(n) < 0.5
-    arc = _polar(np.ones(n), np.pi * rng.random(n))
-    points = np.where(upper[:, None], arc, (1.0, 0.5) - arc)
-    return 2 * (points + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)
+    return 2 * (_half_circles(n, rng) + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)
 
 
 def gaussians8(n: int, rng: Generator) -> Points:
     """Return points N(c, 0.5^2 I) about 8 centres c equally spaced on the circle of radius 4, all / 1.414."""
-    centre = _polar(np.full(n, 4.0), 2 * np.pi * rng.integers(8, size=n) / 8)
-    return (centre + rng.normal(0, 0.5, (n, 2))) / 1.414
+    return _eight(n, rng, 4.0, 0.5) / 1.414
 
 
 def pinwheel(n: int, rng: Generator) -> Points:
@@ -98,6 +100,46 @@ def crescent(n: int, rng: Generator) -> Points:
     return _polar(rng.normal(2, 0.2, n), rng.normal(np.pi / 2, np.pi / 5, n)) - (0.0, 1.5)
 
 
+def moons_cfm(n: int, rng: Generator) -> Points:
+    """Return points on two half circles that reach into each other, + N(0, 0.05^2 I), then * 2 - (1, 0)."""
+    return 2 * (_half_circles(n, rng) + rng.normal(0, 0.05, (n, 2))) - (1.0, 0.0)
+
+
+def moons_bridge(n: int, rng: Generator) -> Points:
+    """Return points on two half circles, + N(0, 0.1^2 I), as a whole shifted to mean 0 and scaled to deviation 7.
+
+    Both numbers are of all coordinates together, so that the shape stays.
+    """
+    return (_half_circles(n, rng) + rng.normal(0, 0.1, (n, 2)) - 0.375) * (7 / MOONS_STD)
+
+
+def moons_notebook(n: int, rng: Generator) -> Points:
+    """Return points on two half circles, shifted along (1, 1) by U(0, 0.2), then * 3 - (1, 1)."""
+    return 3 * (_half_circles(n, rng) + rng.uniform(0, 0.2, (n, 1))) - 1
+
+
+def gaussians8_cfm(n: int, rng: Generator) -> Points:
+    """Return points N(c, I) about 8 centres c equally spaced on the circle of radius 5."""
+    return _eight(n, rng, 5.0, 1.0)
+
+
+def gaussians8_bridge(n: int, rng: Generator) -> Points:
+    """Return points N(c, 1.5^2 I) about 8 centres c equally spaced on the circle of radius 12."""
+    return _eight(n, rng, 12.0, 1.5)
+
+
+def gaussians8_notebook(n: int, rng: Generator) -> Points:
+    """Return points N(c, 0.1 I) about 8 centres c equally spaced on the circle of radius 5."""
+    return _eight(n, rng, 5.0, 0.1**0.5)
+
+
+def scurve(n: int, rng: Generator) -> Points:
+    """Return points (sin phi, sign(phi) (cos phi - 1)), phi ~ U(-3 pi/2, 3 pi/2), + N(0, 0.05^2 I), all * 1.5."""
+    phi = 1.5 * np.pi * (2 * rng.random(n) - 1)
+    curve = np.stack((np.sin(phi), np.sign(phi) * (np.cos(phi) - 1)), axis=1)
+    return 1.5 * (curve + rng.normal(0, 0.05, (n, 2)))
+
+
 def gaussian_mixture_1d(n: int, rng: Generator) -> Points:
     """Return points `(n, 1)` of the equal mixture of N(-2.8, 0.4), N(-0.9, 0.4) and N(2, 0.4) (variances)."""
     means = rng.choice(MIXTURE_MEANS, (n, 1))
@@ -107,6 +149,19 @@ def gaussian_mixture_1d(n: int, rng: Generator) -> Points:
 def _polar(radius: Points, angle: Points) -> Points:
     """Return r (cos a, sin a), `(n, 2)`."""
     return radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def _half_circles(n: int, rng: Generator) -> Points:
+    """Return points on the upper half of the circle about 0 or the lower half of that about (1, 1/2), each as likely."""
+    upper = rng.random(n) < 0.5
+    arc = _polar(np.ones(n), np.pi * rng.random(n))
+    return np.where(upper[:, None], arc, (1.0, 0.5) - arc)
+
+
+def _eight(n: int, rng: Generator, radius: float, std: float) -> Points:
+    """Return points N(c, std^2 I) about 8 centres c equally spaced on a circle, each as likely."""
+    centre = _polar(np.full(n, radius), 2 * np.pi * rng.integers(8, size=n) / 8)
+    return centre + rng.normal(0, std, (n, 2))
 
 
 def _on_circles(radii: tuple[float, ...], n: int, rng: Generator) -> Points:
@@ -124,4 +179,11 @@ SETS: dict[str, Callable[[int, Generator], Points]] = {
     "2spirals": spirals2,
     "checkerboard": checkerboard,
     "crescent": crescent,
+    "moons-cfm": moons_cfm,
+    "moons-bridge": moons_bridge,
+    "moons-notebook": moons_notebook,
+    "8gaussians-cfm": gaussians8_cfm,
+    "8gaussians-bridge": gaussians8_bridge,
+    "8gaussians-notebook": gaussians8_notebook,
+    "scurve": scurve,
 }

@@ -64,6 +64,42 @@ def test_eight_gaussians() -> None:
         np.testing.assert_allclose(cluster.std(0), 0.5 / 1.414, rtol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "radius", "std"),
+    [("8gaussians-cfm", 5, 1), ("8gaussians-bridge", 12, 1.5), ("8gaussians-notebook", 5, 0.1**0.5)],
+)
+def test_eight_gaussians_on_other_scales(name: str, radius: float, std: float) -> None:
+    """Moments of the mixture; r^2 is about radius^2, more by the noise, and every eighth of a turn looks alike."""
+    x = toy2d.draw(name, 40_000, rng())
+    squares = (x**2).sum(1)
+    assert squares.mean() == pytest.approx(radius**2 + 2 * std**2, rel=0.01)
+    assert squares.var() == pytest.approx(4 * radius**2 * std**2 + 4 * std**4, rel=0.03)
+    angle = np.arctan2(x[:, 1], x[:, 0])
+    assert abs(np.exp(1j * angle).mean()) < 0.02
+    assert np.exp(8j * angle).mean().real > 0.1  # the centres lie at multiples of pi / 4
+
+
+def test_moons_and_s_curve_on_other_scales() -> None:
+    """As OT-CFM's code makes them from scikit-learn's, and the tutorials' from equally spaced ones."""
+    from sklearn.datasets import make_moons, make_s_curve
+
+    n = 50_000
+    raw = make_moons(n, noise=0.1, random_state=0)[0]
+    shift = np.random.default_rng(1).uniform(0, 0.2, (n, 1))
+    theirs = {
+        "moons-cfm": 2 * make_moons(n, noise=0.05, random_state=0)[0] - np.array([1, 0]),
+        "moons-bridge": 7 * (raw - raw.mean()) / raw.std(),
+        "moons-notebook": 3 * (make_moons(n, random_state=0)[0] + shift) - 1,
+        "scurve": 1.5 * make_s_curve(n, noise=0.05, random_state=0)[0][:, [0, 2]],
+    }
+    for name, reference in theirs.items():
+        x, scale = toy2d.draw(name, n, rng()), reference.std()
+        for power in (1, 2, 3, 4):
+            mine, expected = ((points / scale) ** power for points in (x, reference))
+            np.testing.assert_allclose(mine.mean(0), expected.mean(0), rtol=0.03, atol=0.05)
+        np.testing.assert_allclose(np.cov(x.T) / scale**2, np.cov(reference.T) / scale**2, atol=0.02)
+
+
 def test_checkerboard_is_uniform_on_half_the_squares() -> None:
     squares, counts = np.unique(
         np.floor(toy2d.draw("checkerboard", 20_000, rng()) / 2), axis=0, return_counts=True
