@@ -71,6 +71,9 @@ SETTINGS = {
         30, 0.01, "adamw", weight_decay=0.1, ema_decay=0.9, validate_every=4, checkpoint_seconds=0
     ),
     "best": Training(30, 0.3, "rmsprop", momentum=0.5, validate_every=3, patience=20, checkpoint_seconds=0),
+    "drops": Training(
+        30, 0.3, schedule="drops", plateau=1, gamma=0.5, drops=9, validate_every=2, checkpoint_seconds=0
+    ),
 }
 
 
@@ -186,6 +189,9 @@ def test_learning_rates() -> None:
     assert [step.lr_at(i) for i in (0, 2, 3, 5, 6, 9)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
     cosine = Training(10, 2.0, schedule="cosine")
     assert [cosine.lr_at(i) for i in (0, 5, 10)] == pytest.approx([2.0, 1.0, 0.0])
+    line = Training(10, 2.0, schedule="polynomial", warmup=2)
+    assert [line.lr_at(i) for i in (0, 1, 2, 6, 10)] == pytest.approx([1.0, 2.0, 2.0, 1.0, 0.0])
+    assert [Training(4, 1.0, schedule="polynomial", warmup=4).lr_at(i) for i in (0, 3)] == [0.25, 1.0]
     warm = Training(10, 1.0, warmup=4)
     assert [warm.lr_at(i) for i in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
 
@@ -256,3 +262,44 @@ def test_a_plateau_acts_in_training_and_after_a_resume(run: Run) -> None:
     resumed = Weight()
     train(new_run(run.folder, 1), resumed, resumed.loss, settings, validate=lambda: 0.0)
     assert resumed.w.item() == pytest.approx(-moved)
+
+
+DROPS = Training(50, 1.0, "sgd", schedule="drops", plateau=1, drops=2, validate_every=1, checkpoint_seconds=0)
+"""Where no validation is lower than the first, the rate falls after two more, after two again, then comes the end."""
+
+
+def test_drops_are_counted_anew_after_each() -> None:
+    log, settings, seen = Log(), Training(100, 1.0, schedule="drops", plateau=2, drops=3), []
+    for i, value in enumerate([5.0, 6.0, 6.0, 6.0, 7.0, 7.0, 4.0, 4.0, 4.0, 4.0, 4.5, 4.5]):
+        log.validations.append((i, value))
+        seen.append(log.dropped(2))
+    # A drop after more than 2 stale validations, and so that 6, 7, 7 count from nought; 4 is a new lowest value.
+    assert seen == [0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2]
+    assert [settings.lr_at(0, dropped=n) for n in range(4)] == pytest.approx([1, 0.1, 0.01, 0.001])
+    assert log.dropped(1) == 4
+
+
+def test_drops_end_the_training_and_the_best_weights_are_kept(run: Run) -> None:
+    model, walked = Weight(), []
+    log = train(
+        run,
+        model,
+        model.loss,
+        DROPS,
+        validate=lambda: 0.0,
+        on_iteration=lambda i: walked.append(model.w.item()),
+    )
+    assert walked == pytest.approx([-1, -2, -3, -3.1, -3.2, -3.21, -3.22])
+    assert model.w.item() == -1  # of the first validation, since none was lower
+    assert len(log.validations) == 7
+
+
+def test_drops_and_best_weights_survive_a_resume(run: Run) -> None:
+    first = Weight()
+    with pytest.raises(KeyboardInterrupt):
+        train(run, first, first.loss, DROPS, validate=lambda: 0.0, on_iteration=interrupt(4))
+    again, resumed = Weight(), new_run(run.folder)
+    log = train(resumed, again, again.loss, DROPS, validate=lambda: 0.0)
+    assert resumed.resumed == 1
+    assert log.losses == pytest.approx([0, -1, -2, -3, -3.1, -3.2, -3.21])
+    assert again.w.item() == -1
