@@ -12,7 +12,8 @@ r"""Experiment `ot_flow.trace`: the exact trace against an estimate by autograd 
 | way | code | operations |
 |---|---|---|
 | grad Phi | | g = 4 B (D m + (M - 1) m^2 + r D), r the rank of A |
-| exact | `GradientField.divergence` | g + 2 B D (M - 1) m^2 |
+| exact | `Potential.derivatives` | g + 2 B D (M - 1) m^2: the paper's formula |
+| exact by G | the same, `short` | g + 2 B (2 M - 3) m^3 + 2 D m^2: the same number, see `potential` |
 | hutchinson-K | `by_gradients` | 2 g K: for each vector the gradient anew and one backward pass, as published |
 | pushed-K | `by_pushes` | g (1 + K): K tangents pushed forwards together, no backward pass |
 | unit vectors | `ways.by_loop` | g (1 + D): exact, a backward pass for each dimension |
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from replications.ot_flow.trace_config import TraceConfig
 
 UNITS = "unit vectors"
+BY_GRAM = "exact by G"
 EXPECTED = "expected-1"
 PROBE = Divergence("rademacher")
 PUSHED = 2
@@ -80,8 +82,10 @@ def repeat(run: Run, config: TraceConfig, i: int) -> Repeat:
     t = torch.randn((), generator=draws).to(run.device)
     marks = config.marks
     warm_up(field, t, x)
-    seconds, exact = timed(lambda: field.divergence(t, x).divergence, x.device)
+    seconds, exact = timed(lambda: -phi.derivatives(t, x, short=False)[2], x.device)
     found = Repeat({"exact": seconds}, {EXPECTED: expected(field, t, x[: config.checked], exact)})
+    found.seconds[BY_GRAM], trace = timed(lambda: -phi.derivatives(t, x, short=True)[2], x.device)
+    found.errors[BY_GRAM] = relative(trace, exact)
     for name, products, at in (
         ("hutchinson", by_gradients, marks),
         ("pushed", by_pushes, marks[:PUSHED]),
@@ -98,7 +102,8 @@ def repeat(run: Run, config: TraceConfig, i: int) -> Repeat:
 
 def warm_up(field: GradientField, t: Tensor, x: Tensor) -> None:
     """Call each way once, unmeasured."""
-    field.divergence(t, x)
+    for short in (False, True):
+        field.potential.derivatives(t, x, short)
     eps = torch.ones_like(x)[None]
     by_gradients(field, t, x, eps)
     by_pushes(field, t, x, eps)
@@ -175,10 +180,14 @@ def expected(field: GradientField, t: Tensor, x: Tensor, exact: Tensor) -> float
 
 
 def operations(config: TraceConfig) -> dict[str, int]:
-    """Return the floating point operations of `exact` and `hutchinson-1`, see the table."""
+    """Return the floating point operations of both exact ways and of `hutchinson-1`, see the table."""
     d, m, layers = config.dim, config.width, config.layers - 1
     gradient = 4 * config.batch * (d * m + layers * m**2 + min(RANK, d + 1) * d)
-    return {"exact": gradient + 2 * config.batch * d * layers * m**2, "hutchinson-1": 2 * gradient}
+    return {
+        "exact": gradient + 2 * config.batch * d * layers * m**2,
+        BY_GRAM: gradient + 2 * config.batch * (2 * layers - 1) * m**3 + 2 * d * m**2,
+        "hutchinson-1": 2 * gradient,
+    }
 
 
 def record(run: Run, config: TraceConfig, repeats: Sequence[Repeat]) -> None:
@@ -188,8 +197,9 @@ def record(run: Run, config: TraceConfig, repeats: Sequence[Repeat]) -> None:
     record_times(run, config.marks, [r.seconds for r in repeats], told)
     record_errors(run, config.marks, [r.errors for r in repeats], told)
     counted = operations(config)
-    quotient = counted["exact"] / counted["hutchinson-1"]
-    run.metric("ratio[operations: exact/hutchinson-1]", quotient, f"counted/{told}")
+    for way in ("exact", BY_GRAM):
+        quotient = counted[way] / counted["hutchinson-1"]
+        run.metric(f"ratio[operations: {way}/hutchinson-1]", quotient, f"counted/{told}")
 
 
 def record_times(run: Run, marks: Sequence[int], seconds: Sequence[Mapping[str, float]], told: str) -> None:
@@ -199,11 +209,13 @@ def record_times(run: Run, marks: Sequence[int], seconds: Sequence[Mapping[str, 
     for name, value in medians.items():
         run.metric(f"evaluation_time[{name}]", value, told, n)
     one, most, pushed = f"hutchinson-{first}", f"hutchinson-{last}", f"pushed-{first}"
-    for a, b in (("exact", one), ("exact", pushed), ("exact", UNITS), (most, "exact"), (pushed, one)):
+    pairs = (("exact", one), (BY_GRAM, one), ("exact", BY_GRAM), ("exact", pushed), ("exact", UNITS))
+    for a, b in (*pairs, (most, "exact"), (pushed, one)):
         quotient = statistics.median(s[a] / s[b] for s in seconds)
         run.metric(f"ratio[time: {a}/{b}]", quotient, told, n)
-    worth = statistics.median(last * s["exact"] / s[most] for s in seconds)
-    run.metric("ratio[time: exact/vector]", worth, f"{told}/a vector takes 1/{last} of {most}", n)
+    for way in ("exact", BY_GRAM):
+        worth = statistics.median(last * s[way] / s[most] for s in seconds)
+        run.metric(f"ratio[time: {way}/vector]", worth, f"{told}/a vector takes 1/{last} of {most}", n)
     series(run, "time", "time (s)", marks, medians, told)
 
 

@@ -20,9 +20,10 @@ def trace(records: Sequence[Record]) -> Any | None:
         found, error, law = (
             record.curves[key] for key in ("time/K[hutchinson]", "error/K[hutchinson]", "error/K[expected]")
         )
-        exact = record.metrics["evaluation_time[exact]"].value
+        exact, short = (record.metrics[f"evaluation_time[{way}]"].value for way in ("exact", "exact by G"))
         times.plot(found.x, found.y, "o-", color=colour, label=f"{variant}, estimate")
         times.axhline(exact, color=colour, linestyle="--", label=f"{variant}, exact")
+        times.axhline(short, color=colour, linestyle=":", linewidth=0.9, label=f"{variant}, exact by G")
         errors.plot(error.x, error.y, "o", color=colour, label=f"{variant}, measured")
         errors.plot(law.x, law.y, "-", color=colour, linewidth=0.9, label=f"{variant}, expected")
     times.set(xscale="log", yscale="log", xlabel="vectors K", ylabel="time (s)")

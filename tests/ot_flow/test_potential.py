@@ -47,17 +47,20 @@ def test_gradient_and_trace_are_those_of_autograd(dim: int, width: int, layers: 
     hessians = torch.stack(
         [torch.autograd.functional.hessian(lambda y: phi(T, y[None])[0], row) for row in x]
     )
-    by_x, by_t, trace = phi.derivatives(T, x)
-    close(by_x, slopes[:, :-1])
-    close(by_t, slopes[:, -1])
-    close(trace, hessians.diagonal(dim1=1, dim2=2).sum(1))
+    for short in (False, True, None):
+        by_x, by_t, trace = phi.derivatives(T, x, short)
+        close(by_x, slopes[:, :-1])
+        close(by_t, slopes[:, -1])
+        close(trace, hessians.diagonal(dim1=1, dim2=2).sum(1))
     for ours, again in zip(phi.gradient(T, x), (by_x, by_t)):
         assert torch.equal(ours, again)
 
 
+@pytest.mark.parametrize("width", [3, 6])
 @pytest.mark.parametrize("layers", [2, 3, 5])
-def test_the_gradient_of_the_trace_is_that_of_autograds_trace(layers: int) -> None:
-    field, x = GradientField(potential(4, 6, layers)), normal(5, 4)
+def test_the_gradient_of_the_trace_is_that_of_autograds_trace(layers: int, width: int) -> None:
+    """By columns of the Jacobian where the layers are wide, by Gram matrices where they are narrow."""
+    field, x = GradientField(potential(4, width, layers)), normal(5, 4)
     mine = torch.autograd.grad(
         exact(field, T, x).divergence.sum(), list(field.parameters()), allow_unused=True
     )

@@ -86,7 +86,8 @@ def test_operations_are_those_that_torch_counts(layers: int) -> None:
     config = TraceConfig(dim=12, vectors=(1, 2), width=7, layers=layers, batch=5)
     field, t, x = drawn(12, 5, 7, layers)
     work = {
-        "exact": lambda: field.divergence(t, x),
+        "exact": lambda: field.potential.derivatives(t, x, short=False),
+        "exact by G": lambda: field.potential.derivatives(t, x, short=True),
         "hutchinson-1": lambda: by_gradients(field, t, x, torch.ones_like(x)[None]),
     }
     for name, stated in operations(config).items():
@@ -126,6 +127,7 @@ def test_records_hold_what_is_declared_and_repeat_for_a_seed(runs: dict[str, Run
     for run in runs.values():
         assert {split_key(key)[0] for key in run.metrics} == set(TRACE.metrics)
         assert run.metrics["trace_error[unit vectors]"].value < 1e-5
+        assert run.metrics["trace_error[exact by G]"].value < 1e-5
     assert errors(runs["d43"]) == errors(perform("d43", tmp_path))
     assert errors(runs["d43"]) != errors(perform("d43", tmp_path, seed=1))
 
