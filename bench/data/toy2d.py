@@ -152,7 +152,7 @@ def _polar(radius: Points, angle: Points) -> Points:
 
 
 def _half_circles(n: int, rng: Generator) -> Points:
-    """Return points on the upper half of the circle about 0 or the lower half of that about (1, 1/2), each as likely."""
+    """Return points on the upper half of the circle about 0, or the lower half of that about (1, 1/2), as often."""
     upper = rng.random(n) < 0.5
     arc = _polar(np.ones(n), np.pi * rng.random(n))
     return np.where(upper[:, None], arc, (1.0, 0.5) - arc)

@@ -6,8 +6,8 @@
 | W_2(q0, q1) | `wasserstein2[source against data]` | | distance of both laws, from as many points of each |
 | K | `euler_steps` | | Euler steps of a solve, as many evaluations |
 
-Every distance is between samples and the same fresh points of the data, from the same fresh points of the source. W_2 of two
-samples of one law is far from zero: `wasserstein2[data against data]` is that of as many other points of the data.
+All samples start from the same fresh points of the source, and are compared with the same fresh points of the data. W_2
+of two samples of one law is far from zero: `wasserstein2[data against data]` is that of other points of the data.
 """
 
 from __future__ import annotations
