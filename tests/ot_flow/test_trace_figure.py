@@ -142,7 +142,7 @@ def test_every_published_number_of_vectors_is_read_off() -> None:
 def test_the_figure_has_a_line_a_dimension_and_the_exact_trace(runs: dict[str, Run]) -> None:
     records = [Record(r.identity, "done", metrics=r.metrics, curves=r.curves) for r in runs.values()]
     times, relative_errors = figure(records).axes
-    assert len(times.lines) == len(relative_errors.lines) == 2 * len(records)
-    exact = times.lines[1].get_ydata()
-    assert set(exact) == {records[0].metrics["evaluation_time[exact]"].value}
+    assert (len(times.lines), len(relative_errors.lines)) == (3 * len(records), 2 * len(records))
+    for line, way in zip(times.lines[1:3], ("exact", "exact by G")):
+        assert set(line.get_ydata()) == {records[0].metrics[f"evaluation_time[{way}]"].value}
     assert figure([]) is None
