@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,10 @@ from replications.flows.integration import DEFAULT, Integration
 from replications.flows.regularizers import REGULARIZERS, needs_frobenius
 from replications.flows.solve import solve
 
-Slopes = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, ...]]
-"""(field, t, x) -> slopes of the parts of the state, x first; they depend on x alone."""
+State = Tensor | tuple[Tensor, ...]
+Parts = TypeVar("Parts", Tensor, tuple[Tensor, ...])
+Slopes = Callable[[nn.Module, Tensor, Tensor], State]
+"""(field, t, x) -> slopes of the parts of the state, x first, or that of x; they depend on x alone."""
 
 
 class CNF(Flow):
@@ -106,15 +108,13 @@ class CNF(Flow):
 
     def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
         """Return z = x(T) of data x `(B, *S)`; no divergence is computed, only x steers the steps."""
-        return self._solve(_alone, (x,), 0.0, 1.0, how or self.how)[0]
+        return self._solve(_alone, x, 0.0, 1.0, how or self.how)
 
     def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
         """Return x = x(0) of base points z `(B, *S)`; as `encode`, backwards."""
-        return self._solve(_alone, (z,), 1.0, 0.0, how or self.how)[0]
+        return self._solve(_alone, z, 1.0, 0.0, how or self.how)
 
-    def _solve(
-        self, slopes: Slopes, state: tuple[Tensor, ...], start: float, end: float, how: Integration
-    ) -> tuple[Tensor, ...]:
+    def _solve(self, slopes: Slopes, state: Parts, start: float, end: float, how: Integration) -> Parts:
         """Solve from `start` to `end`, multiples of T."""
         unit = self._given_T if self.root_T is None else 1.0
         # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
@@ -130,16 +130,18 @@ class _Dynamics(nn.Module):
         super().__init__()
         self.field, self.slopes, self.root_T = field, slopes, root_T
 
-    def forward(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def forward(self, t: Tensor, state: State) -> State:
+        x = state if isinstance(state, Tensor) else state[0]
         if self.root_T is None:
-            return self.slopes(self.field, t, state[0])
+            return self.slopes(self.field, t, x)
         T = self.root_T.square()
-        return tuple(T * slope for slope in self.slopes(self.field, T * t, state[0]))
+        slopes = self.slopes(self.field, T * t, x)
+        return T * slopes if isinstance(slopes, Tensor) else tuple(T * slope for slope in slopes)
 
 
-def _alone(field: nn.Module, t: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Return the slope of x."""
-    return (field(t, x),)
+def _alone(field: nn.Module, t: Tensor, x: Tensor) -> Tensor:
+    """Return the slope of x, which as the whole state is not copied into one with others."""
+    return cast(Tensor, field(t, x))
 
 
 def _joint(

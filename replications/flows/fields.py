@@ -5,6 +5,7 @@
 | t | `t` | scalar or `(B, 1)` | time |
 | x | `x` | `(B, D)` | state |
 | none | `nn.Linear` | | W x + b |
+| input | `MlpField` | | net([x, t]), time enters once, at the first layer (tong2024improving) |
 | concat | `ConcatLinear` | | W [x, t] + b |
 | concatsquash | `ConcatSquashLinear` | | (W x + b) * sigmoid(a t + c) + d t |
 | augmented | `MlpField` | | net(x) + a t + c, time enters once, at the output |
@@ -24,8 +25,10 @@ ACTIVATIONS = {
     "relu": torch.relu,
     "softplus": functional.softplus,
     "elu": functional.elu,
+    "silu": functional.silu,
+    "selu": functional.selu,
 }
-TIMES = ("none", "concat", "concatsquash", "augmented")
+TIMES = ("none", "input", "concat", "concatsquash", "augmented")
 
 
 class ConcatLinear(nn.Linear):
@@ -36,6 +39,10 @@ class ConcatLinear(nn.Linear):
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:  # type: ignore[override]
         """Return `(..., out)`; t is a scalar or `(B, 1)`."""
+        if (
+            t.ndim
+        ):  # a time for each state: one product with the time appended is cheaper than two and their sum
+            return functional.linear(torch.cat((x, t.expand(*x.shape[:-1], 1)), -1), self.weight, self.bias)
         # The column of W that meets t is applied apart: no copy of the state to append one number to it.
         return functional.linear(x, self.weight[:, :-1]) + (self.bias + t * self.weight[:, -1])
 
@@ -61,8 +68,8 @@ class MlpField(nn.Module):
     Args:
         dim: D, dimension of the state.
         hidden: widths of the hidden layers.
-        time: `none`, `concat`, `concatsquash` or `augmented`; see the table of this module.
-        activation: `tanh`, `relu`, `softplus` or `elu`, after every layer but the last.
+        time: `none`, `input`, `concat`, `concatsquash` or `augmented`; see the table of this module.
+        activation: `tanh`, `relu`, `softplus`, `elu`, `silu` or `selu`, after every layer but the last.
         generator: draws the initial parameters (torch's default distributions).
 
     Raises:
@@ -84,9 +91,12 @@ class MlpField(nn.Module):
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
         self.activation = ACTIVATIONS[activation]
         layer = {"concat": ConcatLinear, "concatsquash": ConcatSquashLinear}.get(time, nn.Linear)
-        self.timed = layer is not nn.Linear
-        widths = (dim, *hidden, dim)
-        self.layers = nn.ModuleList(layer(a, b) for a, b in itertools.pairwise(widths))
+        first, *others = itertools.pairwise((dim, *hidden, dim))
+        start = ConcatLinear(*first) if time == "input" else layer(*first)
+        self.layers = nn.ModuleList([start, *(layer(a, b) for a, b in others)])
+        self.timed = [
+            not isinstance(each, nn.Linear) or isinstance(each, ConcatLinear) for each in self.layers
+        ]
         self.time = nn.Linear(1, dim) if time == "augmented" else None
         initialise(self, generator)
 
@@ -94,7 +104,7 @@ class MlpField(nn.Module):
         """Return dx/dt `(B, D)` at the state x `(B, D)` and the time t, a scalar or `(B, 1)`."""
         h = x
         for i, layer in enumerate(self.layers):
-            h = layer(t, h) if self.timed else layer(h)
+            h = layer(t, h) if self.timed[i] else layer(h)
             if i + 1 < len(self.layers):
                 h = self.activation(h)
         return h if self.time is None else h + _affine(self.time, t)

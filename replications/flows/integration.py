@@ -30,7 +30,8 @@ class Integration:
             of T (ghosh2020steer). For training; 0 ends on T.
         steered: whether the integrals of the regularizers take part in the control of the step size, as x and
             delta always do.
-        compiled: put the steps of `checkpoint` through torch.compile; see `replications.flows.solve`.
+        compiled: put the steps of `checkpoint`, or of a solve without gradient, through torch.compile; see
+            `replications.flows.solve`.
 
     Raises:
         UserError: an unknown regularizer, a spread outside [0, 1), or no absolute tolerance to keep regularizers from

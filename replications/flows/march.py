@@ -17,14 +17,20 @@ from replications.flows.watch import Watch
 
 @dataclass
 class Tape:
-    """The accepted steps of a solve: time and signed size, and at the start (state,) or (state, first slope)."""
+    """The accepted steps of a solve: time and signed size, and at the start (state,) or (state, first slope).
 
+    Without `keep` nothing is written, for a solve without gradient.
+    """
+
+    keep: bool = True
     times: list[float] = field(default_factory=list)
     sizes: list[float] = field(default_factory=list)
     starts: list[Tensors] = field(default_factory=list)
 
     def add(self, t: float, size: float, *start: Tensor) -> None:
         """Write one step."""
+        if not self.keep:
+            return
         self.times.append(t)
         self.sizes.append(size)
         self.starts.append(start)

@@ -38,3 +38,29 @@ class StandardNormal(IsotropicNormal):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 1.0)
+
+
+@dataclass(frozen=True)
+class ShapedNormal:
+    """The normal density N(0, scale^2 I) of states of any shape, such as images."""
+
+    shape: tuple[int, ...]
+    scale: float = 1.0
+
+    @property
+    def _flat(self) -> IsotropicNormal:
+        return IsotropicNormal(math.prod(self.shape), self.scale)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p(x) in nats, `(B,)`, of states `(B, *S)`; see `IsotropicNormal`."""
+        return self._flat.log_prob(x.flatten(1))
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+        device: str | None = None,
+    ) -> Tensor:
+        """Return n states `(n, *S)`; drawn on the generator's device, then moved to `device`."""
+        return self._flat.sample(n, generator, dtype, device).unflatten(1, self.shape)

@@ -25,13 +25,18 @@ from replications.flows.fields import ConcatLinear, ConcatSquashLinear, MlpField
 
 aten = torch.ops.aten
 
+SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+"""alpha and lambda of selu(z) = lambda z for z > 0, lambda alpha (e^z - 1) below."""
+
 SLOPES: dict[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     torch.tanh: lambda v, z, h: aten.tanh_backward(v, h),
     torch.relu: lambda v, z, h: aten.threshold_backward(v, h, 0),
     functional.softplus: lambda v, z, h: aten.softplus_backward(v, z, 1, 20),
     functional.elu: lambda v, z, h: aten.elu_backward(v, 1, 1, 1, False, z),
+    functional.silu: lambda v, z, h: v * (z.sigmoid() * (1 + z - h)),  # torch's kernel has no derivative
+    functional.selu: lambda v, z, h: aten.elu_backward(v, *SELU, 1, False, z),
 }
-"""(v, z, h = s(z)) -> s'(z) v in one kernel, all of one shape: torch's backward of s, whose Jacobian is diagonal."""
+"""(v, z, h = s(z)) -> s'(z) v, mostly in one kernel, all of one shape: torch's backward of s, of diagonal Jacobian."""
 
 
 @runtime_checkable
@@ -58,10 +63,11 @@ def push(field: nn.Module, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Ten
         return field.pushforward(t, x, v)
     if isinstance(field, MlpField):
         return _push_mlp(field, t, x, v)
-    return _push_dual(field, t, x, v)
+    return push_dual(field, t, x, v)
 
 
-def _push_dual(field: nn.Module, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def push_dual(field: nn.Module, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Do as `push` by forward-mode automatic differentiation, whatever the field has of its own."""
     _load_jvp()
 
     def one(u: Tensor) -> Any:

@@ -13,7 +13,7 @@ parameters get gradients only if the field is an `nn.Module` that owns them; all
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any, Literal, TypeVar, get_args
 
@@ -55,8 +55,9 @@ def solve(
         solver: method, tolerances or steps, budget.
         gradient: `backprop`, `adjoint` or `checkpoint`; see the table of this module.
         adjoint_solver: steers the second solve of `adjoint`; as `solver` by default.
-        compiled: put the steps of `checkpoint` through torch.compile, forward and backward; see
-            `checkpoint.compiled_steps`. A `CountedField` still counts, by the stages.
+        compiled: put the steps of `checkpoint` through torch.compile, forward and backward, and those of a solve
+            without gradient by the same methods; see `checkpoint.compiled_steps`. A `CountedField` still counts, by
+            the stages.
 
     Raises:
         Underflow: the step size fell below what t resolves; for `adjoint` possibly in the backward pass.
@@ -76,6 +77,9 @@ def solve(
         end = _checkpoint(watch, y, times, params, compiled)
     elif differentiate and gradient == "adjoint":
         end = _adjoint(watch, y, times, tuple(params.values()), adjoint_solver or solver)
+    elif compiled and _has_step(solver):
+        with torch.no_grad():
+            end = _march(March(watch, params, compiled), times)(y, Tape(keep=False))
     else:
         with nullcontext() if gradient == "backprop" else torch.no_grad():
             end = _integrate(watch, y, times)[-1]
@@ -210,8 +214,16 @@ def _adjoint(watch: Watch, y: Tensor, times: Tensor, params: tuple[Tensor, ...],
 def _checkpoint(watch: Watch, y: Tensor, times: Tensor, params: dict[str, Tensor], compiled: bool) -> Tensor:
     """Return y(t1), with each accepted step run again for its gradient."""
     march = March(watch, params, compiled)
-    if watch.solver.adaptive:
-        run = functools.partial(march.adaptive, float(times[0]))
-    else:
-        run = functools.partial(march.fixed, _equal_steps(times, watch.solver.steps).tolist())
-    return Checkpointed.apply(march, run, Tape(), y, *params.values())
+    return Checkpointed.apply(march, _march(march, times), Tape(), y, *params.values())
+
+
+def _march(march: March, times: Tensor) -> Callable[[Tensor, Tape], Tensor]:
+    """Return the march from the first time to the last."""
+    if march.watch.solver.adaptive:
+        return functools.partial(march.adaptive, float(times[0]))
+    return functools.partial(march.fixed, _equal_steps(times, march.watch.solver.steps).tolist())
+
+
+def _has_step(solver: Solver) -> bool:
+    """Return whether a march takes the steps of this solver."""
+    return solver.method in ONE_STEP or (solver.adaptive and solver.land)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from replications.flow_matching.model import build, build_images
 from replications.flows.chain import Chain
 from replications.flows.cnf import CNF
 from replications.flows.convolution import ConvField
@@ -109,6 +110,20 @@ def transport() -> Flow:
     return CNF(GradientField(phi), StandardNormal(2))
 
 
+def matching() -> Flow:
+    flow = build(2, (16, 16, 16), "silu", times=(0.0, 1.0 - 1e-5), scale=1.2, generator=generator(4)).double()
+    moved(flow, 1.9)
+    return flow
+
+
+def matching_images() -> Flow:
+    flow = build_images((1, 2, 2), 4, mult=(1,), depth=1, generator=generator(5)).double()
+    with torch.no_grad():
+        for seed, parameter in enumerate(flow.parameters()):  # the last layers start at zero
+            parameter.copy_(0.3 * normal(*parameter.shape, seed=seed))
+    return flow
+
+
 def continuous(how: Integration, **kwargs: int | bool) -> Case:
     return Case(lambda: cnf(how, **kwargs), (kwargs.get("dim", 2),), how)  # type: ignore[arg-type]
 
@@ -133,6 +148,8 @@ FLOWS: dict[str, Case] = {
         how=dataclasses.replace(TIGHT, regularizers=REGULARIZERS),
         idle=("field.field.potential.c",),
     ),
+    "flow matching": Case(matching),
+    "flow matching, images": Case(matching_images, (1, 2, 2), cube=True),
     "images": Case(lambda: UnitCubeFlow(multiscale(), alpha=0.05), (1, 4, 4), cube=True),
 }
 

@@ -7,7 +7,14 @@ from torch import Tensor
 from bench.errors import UserError
 from replications.flows.cnf import CNF
 from replications.flows.fields import MlpField
-from replications.flows.images import Logit, UnitCubeFlow, bits_per_dim, dequantise
+from replications.flows.images import (
+    Centre,
+    Logit,
+    UnitCubeFlow,
+    bits_per_dim,
+    dequantise,
+    importance_log_prob,
+)
 from replications.flows.integration import Integration
 from replications.flows.priors import StandardNormal
 from replications.flows.solve import Solver
@@ -61,6 +68,47 @@ def test_density_on_a_part_of_the_cube_needs_fewer_bits(width: float) -> None:
     # Uniform on a cube of side w: p = w^-D, hence 8 + log2 w bits; none at all where the part is one cell.
     log_p = torch.tensor(-49 * math.log(width), dtype=torch.float64)
     assert bits_per_dim(log_p, 49, 256).item() == pytest.approx(8 + math.log2(width), abs=1e-12)
+
+
+def test_importance_samples_are_averaged_as_probabilities() -> None:
+    flow, v = cube_flow(4, 0.05), torch.tensor([[3, 0, 7, 5], [1, 1, 2, 6]], dtype=torch.uint8)
+    ours = importance_log_prob(flow, v, 8, 3, generator())
+    draws, each = generator(), []
+    for _ in range(3):
+        each.append(flow.log_prob(dequantise(v, 8, draws).double()))
+    torch.testing.assert_close(ours, torch.stack(each).exp().mean(0).log(), rtol=1e-10, atol=1e-10)
+    assert (ours > torch.stack(each).mean(0)).all()  # tighter than the mean of the bounds
+    assert torch.equal(importance_log_prob(flow, v, 8, 1, generator()), each[0])
+    with pytest.raises(UserError, match="at least 1 sample"):
+        importance_log_prob(flow, v, 8, 0, generator())
+
+
+def test_importance_samples_tend_to_the_probability_of_the_cell() -> None:
+    flow, levels, samples = cube_flow(1, 0.05), 4, 400
+    v = torch.arange(levels, dtype=torch.uint8)[:, None]
+    with torch.no_grad():
+        ours = importance_log_prob(
+            flow, v, levels, samples, generator(), Integration(Solver("rk4", steps=20))
+        )
+        inside = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+        cells = ((v.double() + inside) / levels).reshape(-1, 1)
+        density = flow.log_prob(cells, how=Integration(Solver("rk4", steps=20))).exp().reshape(levels, -1)
+    error = density.std(1) / density.mean(1) / samples**0.5
+    assert ((ours - density.mean(1).log()).abs() < 4 * error).all()
+    bits = bits_per_dim(
+        ours, 1, levels
+    )  # with each cell's probability P = 2^-bits, of all cells together nearly one
+    assert (2**-bits).sum().item() == pytest.approx(density.mean().item(), abs=0.05)
+
+
+def test_centring_is_undone_and_its_log_determinant_is_that_of_its_jacobian() -> None:
+    x = uniform(5, 2, 3)
+    y, log_det = Centre()(x)
+    assert y.abs().max() <= 1
+    torch.testing.assert_close(Centre().inverse(y), x, rtol=1e-14, atol=1e-14)
+    jacobian = torch.autograd.functional.jacobian(lambda x: Centre()(x)[0].sum(0), x).movedim(2, 0)
+    expected = torch.linalg.slogdet(jacobian.reshape(5, 6, 6)).logabsdet
+    torch.testing.assert_close(log_det, expected, rtol=1e-12, atol=1e-12)
 
 
 # -- logit ----------------------------------------------------------------------------------------------------
