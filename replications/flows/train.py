@@ -37,6 +37,7 @@ class Training:
         optimizer: `adam`, `adamw`, `sgd` or `rmsprop`.
         momentum: of `sgd` and `rmsprop`.
         weight_decay: decoupled for `adamw`, added to the gradient otherwise.
+        fused: make the whole step of `adam` or `adamw` in one kernel, the same but for rounding.
         schedule: `constant`, `cosine` (to zero at the end), `step`, `plateau` or `drops`.
         milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
         gamma: see `milestones`, `plateau` and `drops`.
@@ -58,6 +59,7 @@ class Training:
     optimizer: str = "adam"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    fused: bool = False
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
@@ -94,8 +96,8 @@ class Training:
         parameters: Iterator[nn.Parameter] = model.parameters()
         shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         builders: dict[str, Callable[[], torch.optim.Optimizer]] = {
-            "adam": lambda: torch.optim.Adam(parameters, **shared),
-            "adamw": lambda: torch.optim.AdamW(parameters, **shared),
+            "adam": lambda: torch.optim.Adam(parameters, **shared, fused=self.fused),
+            "adamw": lambda: torch.optim.AdamW(parameters, **shared, fused=self.fused),
             "sgd": lambda: torch.optim.SGD(parameters, momentum=self.momentum, **shared),
             "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=self.momentum, **shared),
         }
@@ -214,8 +216,9 @@ def train(
     Args:
         run: gives the checkpoint's place, hears of the progress.
         model: on its device, parameters initialised.
-        loss: iteration (from 0) -> scalar loss; a pure function of iteration and parameters, which draws from
-            streams such as `run.torch_generator(f"batch/{i}")` only, so that a resume is bit-identical.
+        loss: iteration (from 0) -> scalar loss, or one without graph that has set the gradients itself; a pure
+            function of iteration and parameters, which draws from streams such as `run.torch_generator(f"batch/{i}")`
+            only, so that a resume is bit-identical.
         settings: how to train.
         validate: value to be low, of the weights that would be kept now.
         on_iteration: called with the iteration after each step.
@@ -272,7 +275,8 @@ class _Trainer:
         number = value.item()
         if not math.isfinite(number):
             raise RunFailure("diverged", f"loss is {number} at iteration {i}")
-        value.backward()
+        if value.requires_grad:
+            value.backward()
         if self.settings.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
