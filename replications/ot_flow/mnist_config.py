@@ -106,8 +106,8 @@ MNIST = Experiment(
     },
     captions={
         "cpu": "The published networks; autoencoder: 8 epochs of batches of 200 in place of 600 of 800; flow: 100 "
-        "iterations of 64 by 4 steps in place of 50,000 of 800 by 8, which see 6250 times as many points, in float32 in "
-        "place of float64; 500 images validate, not 10,000; tested on the first 500 test images.",
+        "iterations of 64 by 4 steps in place of 50,000 of 800 by 8, which see 6250 times as many points, in float32, "
+        "not float64; 500 images validate, not 10,000; tested on the first 500 test images.",
         "gpu": "The published networks and the whole training of the autoencoder; 10,000 iterations of the flow in "
         "place of 50,000, in float32 in place of float64.",
     },
