@@ -38,7 +38,8 @@ class Training:
         momentum: of `sgd` and `rmsprop`.
         weight_decay: decoupled for `adamw`, added to the gradient otherwise.
         fused: make the whole step of `adam` or `adamw` in one kernel, the same but for rounding.
-        schedule: `constant`, `cosine` (to zero at the end), `step`, `plateau` or `drops`.
+        schedule: `constant`, `cosine` (to zero at the end), `polynomial` (of degree one: a straight line from the end
+            of the warm-up to zero at the end), `step`, `plateau` or `drops`.
         milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
         gamma: see `milestones`, `plateau` and `drops`.
         plateau: `plateau` multiplies the rate by `gamma` for good where more than so many validations in a row brought
@@ -85,6 +86,7 @@ class Training:
         factors = {
             "constant": 1.0,
             "cosine": 0.5 * (1 + math.cos(math.pi * iteration / self.iterations)),
+            "polynomial": 1 - max(0, iteration - self.warmup) / max(1, self.iterations - self.warmup),
             "step": self.gamma**passed,
             "plateau": self.gamma ** (max(0, stalest - 1) // self.plateau) if self.plateau else 1.0,
             "drops": self.gamma**dropped,
@@ -96,8 +98,8 @@ class Training:
         parameters: Iterator[nn.Parameter] = model.parameters()
         shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         builders: dict[str, Callable[[], torch.optim.Optimizer]] = {
-            "adam": lambda: torch.optim.Adam(parameters, **shared, fused=self.fused),
-            "adamw": lambda: torch.optim.AdamW(parameters, **shared, fused=self.fused),
+            "adam": lambda: torch.optim.Adam(parameters, **shared, fused=self.fused or None),
+            "adamw": lambda: torch.optim.AdamW(parameters, **shared, fused=self.fused or None),
             "sgd": lambda: torch.optim.SGD(parameters, momentum=self.momentum, **shared),
             "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=self.momentum, **shared),
         }
