@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -71,7 +72,8 @@ def record_paths(run: Run, flow: CNF, source: Tensor, w2: float, times: int, sol
     """
     s = torch.linspace(flow.T, 0, times, dtype=torch.float64, device=source.device)
     x = trajectory(flow.counted, source, s, solver)
-    v = torch.stack([flow.counted(at.to(x.dtype), here) for at, here in zip(s, x, strict=True)])
+    field = cast(Callable[[Tensor, Tensor], Tensor], flow.counted.field)
+    v = torch.stack([field(at.to(x.dtype), here) for at, here in zip(s, x, strict=True)])
     path = (_array(s), _array(x), _array(v))
     told, n = f"{solver.protocol}/trapezoidal rule, {times} times/{len(source)} paths", len(source)
     value, se = straightness(*path)

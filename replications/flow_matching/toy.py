@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bench.experiment import resolve
 from bench.measure.clock import time_repeats
 from replications.ffjord.toy import SAMPLES, rounded
-from replications.flow_matching import model, sources
 from replications.flow_matching.method import METHODS, Method, draw, objective
+from replications.flow_matching.model import velocity_of
 from replications.flow_matching.points import compare, distance, fresh, record_paths
 from replications.flow_matching.toy_config import NORMAL
 from replications.flows import fitting, measure
@@ -57,11 +58,11 @@ def trained(run: Run, config: ToyConfig) -> CNF:
         "scale": method.path.source_std,
         "times": list(method.path.times),
     }
-    build, builder = model.build, "replications.flow_matching.model:build"
+    module = "model"
     if config.source != NORMAL:
-        build, builder = sources.build, "replications.flow_matching.sources:build"
-        arguments["source"] = config.source
-    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
+        module, arguments["source"] = "sources", config.source
+    builder = f"replications.flow_matching.{module}:build"
+    flow: CNF = resolve(builder)(**arguments, generator=run.torch_generator("field")).to(run.device)
     fit(run, flow, method, config)
     run.save_model(builder, arguments, flow.state_dict())
     return flow
@@ -69,7 +70,7 @@ def trained(run: Run, config: ToyConfig) -> CNF:
 
 def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
     """Train a flow in place; one iteration evaluates the network once, and solves nothing."""
-    velocity, pairs = model.velocity_of(flow), Pairs(run, flow, config)
+    velocity, pairs = velocity_of(flow), Pairs(run, flow, config)
 
     def loss(i: int) -> Tensor:
         x0, x1 = pairs(i)

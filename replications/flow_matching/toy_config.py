@@ -80,7 +80,7 @@ TASKS: dict[str, Mapping[str, Any]] = {
 }
 METHODS = {
     "8gaussians": ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm"),
-    "moons": ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm"),
+    "moons": ("fm-ot", "fm-vp", "i-cfm", "ot-cfm"),
     "scurve": ("fm-ot", "fm-vp", "i-cfm", "ot-cfm"),
     "checkerboard": ("fm-ot", "fm-vp", "i-cfm", "ot-cfm"),
     "moons_to_8gaussians": ("i-cfm", "ot-cfm"),
