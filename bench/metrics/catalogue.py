@@ -112,6 +112,12 @@ _METRICS = (
     Metric("kid", "", "lower", "Squared MMD of features, cubic polynomial kernel; it may be negative."),
     Metric("precision", "", "higher", "Share of the samples inside the reference's neighbourhoods."),
     Metric("recall", "", "higher", "Share of the reference inside the samples' neighbourhoods."),
+    Metric(
+        "class_agreement",
+        "%",
+        "higher",
+        "Share of samples of given classes that the protocol's classifier gives their class.",
+    ),
     # Paths
     Metric(
         "straightness",
