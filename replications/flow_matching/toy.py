@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.experiment import resolve
 from bench.measure.clock import time_repeats
-from replications.ffjord.toy import SAMPLES, rounded
+from replications.ffjord.toy import rounded
 from replications.flow_matching.method import METHODS, Method, draw, objective
 from replications.flow_matching.model import velocity_of
 from replications.flow_matching.points import compare, distance, fresh, record_paths
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from replications.flow_matching.toy_config import ToyConfig
 
 DIFFUSIONS = ("fm-vp", "fm-ve")
+SAMPLES = 600
+"""Samples kept for a picture: the squares of a board need more than other sets."""
 
 
 def run(run: Run, config: ToyConfig) -> None:
