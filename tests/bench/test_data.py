@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import io
@@ -11,12 +12,15 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pooch
 import pytest
 import requests
+import torch
 from typer.testing import CliRunner
 
 from bench.data import images, registry
+from bench.data.checkpoint import arrays_of
 from bench.data.commands import app
 from bench.data.registry import DataFile, DataSet
 from bench.errors import UserError
@@ -313,6 +317,69 @@ def test_an_archive_that_lacks_a_file_or_is_none_says_so(folders, packed, monkey
 def test_a_file_without_a_mirror_says_where_to_put_it(folders):
     with pytest.raises(UserError, match=r"put it by hand at .*toy/a.*no download address"):
         dataclasses.replace(a_set(a=b"alpha"), mirrors=()).fetch()
+
+
+# Weights out of a checkpoint
+
+
+LOCAL = Path(os.environ.get("CNF_BENCH_DATA", ""))
+
+
+@pytest.fixture
+def checkpoints(folders, monkeypatch):
+    """Serve the published weights as the checkpoints of a training would hold them, some of them changed."""
+    weights = registry.get("ot_flow_weights")
+    if not all((LOCAL / file.path).is_file() for file in weights.files):
+        pytest.skip("CNF_BENCH_DATA names no folder with the published weights")
+
+    def serving(change: float = 0.0):
+        answers = {}
+        for file in weights.files:
+            with np.load(LOCAL / file.path) as arrays:
+                state = {name: torch.tensor(array) + change for name, array in arrays.items()}
+            stream = io.BytesIO()
+            torch.save({"args": argparse.Namespace(alph=[1.0, 2.0]), "state_dict": state}, stream)
+            answers[weights.mirrors[0] + file.checkpoint] = stream.getvalue()
+        return weights, serve(monkeypatch, answers)
+
+    return serving
+
+
+def test_weights_out_of_a_checkpoint_have_the_registered_bytes(folders, checkpoints):
+    weights, asked = checkpoints()
+    places = weights.fetch()
+    assert places == {file.path: folders[1] / file.path for file in weights.files}
+    for path, place in places.items():
+        assert place.read_bytes() == (LOCAL / path).read_bytes()
+    assert weights.fetch() == places == weights.require()
+    assert asked == [weights.mirrors[0] + file.checkpoint for file in weights.files]
+
+
+def test_changed_weights_are_refused(folders, checkpoints):
+    weights, _ = checkpoints(change=1e-3)
+    with pytest.raises(UserError, match=r"weights\.npz .*not the known one: sha256") as fault:
+        weights.fetch()
+    assert "\n" not in str(fault.value)
+    assert [path for path in folders[1].rglob("*") if path.is_file()] == []
+
+
+class Code:
+    """Something that runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (print, ("this must never run",))
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"w": Code()}}, {"weights": 1}])
+def test_a_checkpoint_with_code_or_without_weights_is_refused(tmp_path, capsys, content):
+    place = tmp_path / "checkpoint.pth"
+    torch.save(content, place)
+    with pytest.raises(ValueError, match="no checkpoint with a state_dict"):
+        arrays_of(place)
+    place.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="no checkpoint with a state_dict"):
+        arrays_of(place)
+    assert "never" not in capsys.readouterr().out
 
 
 # The command line
