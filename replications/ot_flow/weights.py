@@ -37,7 +37,10 @@ def potential(arrays: Mapping[str, NDArray[np.floating]]) -> Potential:
     Raises:
         UserError: an array is absent, one too many, or of a shape that does not fit the others.
     """
-    width, inputs = arrays["N.layers.0.weight"].shape
+    first = arrays.get("N.layers.0.weight")
+    if first is None or first.ndim != 2:
+        raise UserError("weights lack the matrix N.layers.0.weight: give all arrays of a published checkpoint")
+    width, inputs = first.shape
     layers = sum(name.endswith(".bias") and name.startswith("N.") for name in arrays)
     phi = Potential(inputs - 1, width, layers, torch.Generator().manual_seed(0))
     names = dict(NAMES)
