@@ -13,6 +13,7 @@ from replications.ffjord.toy_config import CAPTIONS as FLOW_CAPTIONS
 from replications.ffjord.toy_config import METRICS as FLOW_METRICS
 from replications.ffjord.toy_config import TIERS as FLOW_TIERS
 from replications.ffjord.toy_config import ToyConfig
+from replications.flow_matching.convergence_config import FM_VS_CNF
 
 
 @dataclass(frozen=True)
@@ -236,4 +237,4 @@ THEORY = Experiment(
     },
 )
 
-EXPERIMENTS = (SPIRAL, CRESCENT, ADJOINT_MEMORY, THEORY)
+EXPERIMENTS = (SPIRAL, CRESCENT, ADJOINT_MEMORY, FM_VS_CNF, THEORY)
