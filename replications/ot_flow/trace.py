@@ -192,7 +192,7 @@ def operations(config: TraceConfig) -> dict[str, int]:
 
 def record(run: Run, config: TraceConfig, repeats: Sequence[Repeat]) -> None:
     """Record medians of times and of their quotients, and means of errors, over the repeats."""
-    told = f"float32/batch {config.batch}/m = {config.width}/{config.layers} layers/D = {config.dim}"
+    told = f"float32/batch {config.batch}/m = {config.width}/{config.layers} layers"
     told = f"{told}/initial weights, normal states/{config.repeats} repeats"
     record_times(run, config.marks, [r.seconds for r in repeats], told)
     record_errors(run, config.marks, [r.errors for r in repeats], told)
@@ -215,7 +215,7 @@ def record_times(run: Run, marks: Sequence[int], seconds: Sequence[Mapping[str, 
         run.metric(f"ratio[time: {a}/{b}]", quotient, told, n)
     for way in ("exact", BY_GRAM):
         worth = statistics.median(last * s[way] / s[most] for s in seconds)
-        run.metric(f"ratio[time: {way}/vector]", worth, f"{told}/a vector takes 1/{last} of {most}", n)
+        run.metric(f"ratio[time: {way}/vector]", worth, f"{told}/a vector takes its share of all D", n)
     series(run, "time", "time (s)", marks, medians, told)
 
 
