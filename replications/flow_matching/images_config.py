@@ -157,8 +157,8 @@ CAPTIONS = {
     "straight line to zero; averaged weights (decay 0.99); 1000 samples by dopri5, the first 500 of them for FID "
     "against NFE, against 5000 training images; likelihood of 10 test images.",
     "gpu": "U-Net of 64, 128 and 128 channels; 15000 iterations of 256 images at learning rate 0.001, 500 of them "
-    "warm-up, then a straight line to zero; averaged weights (decay 0.999); 10000 samples by dopri5, the first 5000 of them for "
-    "FID against NFE, against 10000 training images; likelihood of 500 test images.",
+    "warm-up, then a straight line to zero; averaged weights (decay 0.999); 10000 samples by dopri5, the first 5000 of "
+    "them for FID against NFE, against 10000 training images; likelihood of 500 test images.",
     "paper": "No dropout, which tong2024improving have at 0.1; images dequantised in training; features of the "
     "Inception network by torch-fidelity; degree one of the polynomial decay, which lipman2023flow do not print.",
 }

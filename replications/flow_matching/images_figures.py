@@ -23,10 +23,12 @@ def samples(records: Sequence[Record]) -> Any | None:
     }
     if not chosen:
         return None
-    figure, axes = new_figure(1, len(chosen), width=2.2, height=2.6, squeeze=False)
+    shares = [picture.shape[1] / picture.shape[0] for picture in chosen.values()]
+    width = 2.6 * sum(shares) / len(shares)
+    figure, axes = new_figure(1, len(chosen), width=width, height=2.9, squeeze=False, width_ratios=shares)
     for ax, (title, picture) in zip(axes[0], chosen.items(), strict=True):
         ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        ax.set_title(title)
+        ax.set_title(title, fontsize=7)
         ax.set_axis_off()
     return figure
 
@@ -69,7 +71,9 @@ def nfe(records: Sequence[Record]) -> Any | None:
                 ax.axhline(statistics.fmean(found), color=COLOURS[place % 8], linestyle=":", linewidth=0.9)
         if real:
             ax.axhline(statistics.fmean(real), color="grey", linewidth=0.9)
+        marks = sorted({n for r in records if key in r.curves for n in r.curves[key].x})
         ax.set_xscale("log", base=2)
+        ax.set_xticks(marks, [f"{n:g}" for n in marks])
         ax.set(title=key.removeprefix("fid_"), xlabel="NFE", yscale="log")
     axes[0][0].set_ylabel("FID")
     return legend(figure, axes[0][0])
