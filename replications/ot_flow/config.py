@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from bench.errors import UserError
 from replications.ffjord.flow_config import FlowConfig
 
+FIXED = {
+    "solver": "rk4", "divergence": "exact", "T": 1.0, "learn_T": False, "kinetic": 0.0, "jacobian": 0.0, "spread": 0.0
+}  # fmt: skip
+"""Settings of flows in general that are part of the method here."""
+
 
 @dataclass(frozen=True)
 class OTFlowConfig(FlowConfig):
@@ -38,9 +43,23 @@ class OTFlowConfig(FlowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("width", 1), ("layers", 2), ("validation_steps", 1), ("own_steps", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
-        for name in ("alpha_C", "alpha_R", "clamp"):
-            if getattr(self, name) < 0:
-                raise UserError(f"config key {name!r} must not be negative, got {getattr(self, name):g}")
+        at_least(self, width=1, layers=2, validation_steps=1, own_steps=1, alpha_C=0, alpha_R=0, clamp=0)
+
+    def _check_fixed(self) -> None:
+        """Refuse other values of what OT-Flow has no choice of, which its training would not look at."""
+        for name, value in FIXED.items():
+            if getattr(self, name) != value:
+                raise UserError(
+                    f"config key {name!r} is {value!r} in OT-Flow, got {getattr(self, name)!r}: leave it out"
+                )
+
+
+def at_least(config: object, **least: float) -> None:
+    """Check keys of a config.
+
+    Raises:
+        UserError: one is below its least value.
+    """
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise UserError(f"config key {name!r} must be at least {value}, got {getattr(config, name):g}")

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.config import OTFlowConfig, at_least
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class OTFlowMnistConfig(OTFlowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent", "epochs", "autoencoder_batch", "validation_images", "periods"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config key {name!r} must be at least 1, got {getattr(self, name)}")
+        self._check_fixed()
+        at_least(self, latent=1, epochs=1, autoencoder_batch=1, validation_images=1, periods=1, drop=1)
+        at_least(self, validate_every=0, test_images=0, generated=4, checked=1, test_batch=1)
 
 
 TIERS: dict[str, Mapping[str, Any]] = {

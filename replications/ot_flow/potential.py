@@ -138,7 +138,8 @@ class Potential(nn.Module):
         slopes.append(torch.tanh(z))
         p = [self.w.expand_as(z)]
         for layer, slope in zip(reversed(self.layers), reversed(slopes)):
-            p.insert(0, p[0] + self.step * functional.linear(slope * p[0], layer.weight.T))
+            weight: Tensor = layer.weight  # type: ignore[assignment]
+            p.insert(0, p[0] + self.step * functional.linear(slope * p[0], weight.T))
         return slopes, p
 
     def _gradient(self, t: Tensor, x: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:

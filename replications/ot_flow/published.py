@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.data import tabular, toy2d
+from bench.errors import UserError
 from replications.ffjord import toy
 from replications.flows import measure
 from replications.flows.cnf import CNF
@@ -30,9 +31,14 @@ FRESH = 10_000
 
 def run(run: Run, config: PublishedConfig) -> None:
     """Measure L, C and R by the authors' solver, then by dopri5, and what must hold of any invertible density."""
-    flow = published_flow(config.weights).float().to(run.device)
-    run.metric("parameters", sum(p.numel() for p in flow.parameters()), "published weights")
+    phi = weights.potential(weights.published(config.weights)).float()
     x = rows(run, config)
+    if x.shape[1] != phi.dim:
+        raise UserError(
+            f"weights {config.weights!r} are for rows of {phi.dim} numbers, those of {config.data} have {x.shape[1]}"
+        )
+    flow = CNF(GradientField(phi), StandardNormal(phi.dim)).to(run.device)
+    run.metric("parameters", sum(p.numel() for p in flow.parameters()), "published weights")
     record_costs(run, flow, x, config.own_steps)
     record_generated(run, flow, x, rk4(config.own_steps), config.generated)
     how = Integration(Solver("dopri5", 1e-5, 1e-5))
@@ -46,12 +52,6 @@ def run(run: Run, config: PublishedConfig) -> None:
         toy.mass(run, flow, how, config.grid, config.reach, (1e-3, 1e-5))
         samples = flow.sample(toy.SAMPLES, run.torch_generator("samples"), how)
         run.curve("samples", *toy.rounded(samples), "x", "y")
-
-
-def published_flow(name: str) -> CNF:
-    """Return the flow of the published weights of that name, in their own precision."""
-    phi = weights.potential(weights.published(name))
-    return CNF(GradientField(phi), StandardNormal(phi.dim))
 
 
 def rows(run: Run, config: PublishedConfig) -> Tensor:

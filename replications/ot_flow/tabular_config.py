@@ -10,7 +10,7 @@ from bench.errors import UserError
 from bench.experiment import Experiment
 from replications.ffjord.tabular_config import HELD_OUT, HELD_OUT_SET, METRICS, TabularConfig
 from replications.ffjord.tabular_config import SETS as NETWORKS
-from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.config import OTFlowConfig, at_least
 from replications.rnode.experiments import FIXED_T, RK4, RNODE
 
 METHODS = ("ot_flow", "ffjord", "rnode")
@@ -69,6 +69,11 @@ class OTFlowTabularConfig(OTFlowConfig, TabularConfig):
         super().__post_init__()
         if self.method not in METHODS:
             raise UserError(f"config key 'method' must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.method == "ot_flow":
+            self._check_fixed()
+        at_least(
+            self, drop=1, plateau=0, validate_every=0, checked=1, test_points=0, generated=4, test_batch=1
+        )
 
 
 def _baseline(method: str, network: Mapping[str, Any], *more: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +135,7 @@ TABULAR = Experiment(
     captions={
         "cpu": "Trained on the 3284 published validation rows of MINIBOONE (the last tenth held out to validate), "
         "not on its 29,556 training rows; 400 iterations of 256 rows; OT-Flow with m = 64 in place of 256, FFJORD and "
-        "RNODE with two hidden layers of 129 in place of 860; tested on all 3648 published test rows."
+        "RNODE with two hidden layers of 129 in place of 860 and at learning rate 0.005 in place of 0.001; tested on "
+        "all 3648 published test rows. The train_loss of OT-Flow is L + 100 C + 15 R, that of the others the NLL."
     },
 )

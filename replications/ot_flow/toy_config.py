@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.experiment import Experiment
 from replications.ffjord.toy_config import METRICS, ToyConfig
-from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.config import OTFlowConfig, at_least
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class OTFlowToyConfig(OTFlowConfig, ToyConfig):
     validation_points: int = 5000
     double: bool = True
     path_times: int = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_fixed()
+        at_least(self, redrawn=1, drop=1, periods=1, validate_every=0, validation_points=1, path_times=2)
 
 
 def _variant(data: str, alpha_C: float, alpha_R: float, own_steps: int = 12, **more: Any) -> dict[str, Any]:

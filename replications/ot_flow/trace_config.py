@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 from bench.experiment import Experiment
+from replications.ot_flow.config import at_least
 
 PUBLISHED = {
     43: (1, 10, 20, 30, 43),
@@ -45,9 +46,7 @@ class TraceConfig:
                 f"config key 'vectors' must rise from at least 1 and hold two numbers, got {marks}; "
                 f"published are those of the dimensions {', '.join(map(str, PUBLISHED))}"
             )
-        for name in ("batch", "repeats", "checked"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config key {name!r} must be at least 1, got {getattr(self, name)}")
+        at_least(self, width=1, layers=2, batch=1, repeats=1, checked=1)
 
     @property
     def marks(self) -> tuple[int, ...]:

@@ -28,6 +28,6 @@ def trace(records: Sequence[Record]) -> Any | None:
         errors.plot(law.x, law.y, "-", color=colour, linewidth=0.9, label=f"{variant}, expected")
     times.set(xscale="log", yscale="log", xlabel="vectors K", ylabel="time (s)")
     errors.set(xscale="log", yscale="log", xlabel="vectors K", ylabel="relative error")
-    for ax in (times, errors):
-        ax.legend(fontsize=6)
+    for ax in (times, errors):  # below, where it hides no line
+        ax.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure

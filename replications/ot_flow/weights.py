@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from bench.data import registry
 from bench.errors import UserError
 from replications.ot_flow.potential import Potential
+from replications.ot_flow.weights_config import DATA_SET
 
-DATA_SET = "ot_flow_weights"
 NAMES = {"w": "w.weight", "A": "A", "b": "c.weight", "c": "c.bias"}
 """Our parameters by the authors' names; N.layers.0 is our opening layer, N.layers.i our layer i - 1."""
 
@@ -39,7 +39,9 @@ def potential(arrays: Mapping[str, NDArray[np.floating]]) -> Potential:
     """
     first = arrays.get("N.layers.0.weight")
     if first is None or first.ndim != 2:
-        raise UserError("weights lack the matrix N.layers.0.weight: give all arrays of a published checkpoint")
+        raise UserError(
+            "weights lack the matrix N.layers.0.weight: give all arrays of a published checkpoint"
+        )
     width, inputs = first.shape
     layers = sum(name.endswith(".bias") and name.startswith("N.") for name in arrays)
     phi = Potential(inputs - 1, width, layers, torch.Generator().manual_seed(0))

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 from bench.experiment import Experiment
+from replications.ot_flow.config import at_least
+
+DATA_SET = "ot_flow_weights"
+WEIGHTS_OF = ("miniboone", "swissroll")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,13 @@ class PublishedConfig:
     def __post_init__(self) -> None:
         if self.split not in ("test", "validation"):
             raise UserError(f"config key 'split' must be test or validation, got {self.split!r}")
+        if self.weights not in WEIGHTS_OF:
+            raise UserError(
+                f"config key 'weights' must be one of {', '.join(WEIGHTS_OF)}, got {self.weights!r}"
+            )
+        if self.weights_data != DATA_SET:
+            raise UserError(f"config key 'weights_data' must be {DATA_SET}, got {self.weights_data!r}")
+        at_least(self, own_steps=1, rows=0, checked=1, generated=4, grid=2)
 
 
 WEIGHTS = Experiment(

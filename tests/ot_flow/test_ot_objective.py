@@ -184,7 +184,7 @@ def test_a_training_step_stores_the_state_of_each_step_and_no_more() -> None:
     [
         ({"layers": 1}, "'layers' must be at least 2"),
         ({"own_steps": 0}, "'own_steps' must be at least 1"),
-        ({"alpha_R": -1.0}, "'alpha_R' must not be negative"),
+        ({"alpha_R": -1.0}, "'alpha_R' must be at least 0, got -1"),
         ({"iterations": 0}, "'iterations' must be at least 1"),
     ],
 )

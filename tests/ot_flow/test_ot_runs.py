@@ -17,8 +17,10 @@ from bench.plan import plan
 from bench.record import Record, identify, write
 from bench.worker import Run
 from replications.ot_flow import figures, tabular, toy
+from replications.ot_flow.mnist_config import MNIST
 from replications.ot_flow.tabular_config import HELD_OUT, METHODS, TABULAR
 from replications.ot_flow.toy_config import TOY
+from replications.ot_flow.weights_config import WEIGHTS
 
 needs_rows = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MINIBOONE's rows"
@@ -94,6 +96,38 @@ def test_weights_are_clamped_in_training(tmp_path: Path) -> None:
     model = load_model(write(tmp_path, Record(run.identity, "done")))
     largest = max(p.abs().max().item() for p in model.parameters())
     assert 0.01 < largest <= 0.01 + 0.021
+
+
+@pytest.mark.parametrize(
+    ("experiment", "variant", "overrides"),
+    [
+        (TOY, "moons", {"solver": "dopri5"}),  # each would be looked at by nobody, or only after the training
+        (TOY, "moons", {"T": 2.0}),
+        (TOY, "moons", {"kinetic": 0.1}),
+        (TOY, "moons", {"path_times": 1}),
+        (TOY, "moons", {"redrawn": 0}),
+        (TOY, "moons", {"drop": 0.0}),
+        (TABULAR, f"{HELD_OUT}_ot_flow", {"divergence": "rademacher"}),
+        (TABULAR, f"{HELD_OUT}_ot_flow", {"drop": 0.0}),
+        (TABULAR, f"{HELD_OUT}_ffjord", {"checked": 0}),
+        (TABULAR, f"{HELD_OUT}_ffjord", {"method": "realnvp"}),
+        (MNIST, "standardised", {"test_images": -1}),
+        (WEIGHTS, "swissroll", {"weights": "moons"}),
+        (WEIGHTS, "swissroll", {"weights_data": "mnist"}),
+        (WEIGHTS, "miniboone_test", {"rows": -1}),
+    ],
+)
+def test_a_bad_setting_is_refused_before_anything_runs(
+    experiment: Experiment, variant: str, overrides: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=f"config key '{next(iter(overrides))}' (must|is)"):
+        experiment.configure(variant, "smoke", overrides)
+
+
+@needs_rows
+def test_weights_of_other_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="for rows of 43 numbers, those of moons have 2"):
+        perform(WEIGHTS, "miniboone_test", tmp_path, data="moons")
 
 
 def test_rows_that_are_not_the_published_ones_stay_below_tier_paper() -> None:
