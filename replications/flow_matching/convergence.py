@@ -129,8 +129,8 @@ class Validation:
         self.run, self.flow, self.config = run, flow, config
         n = config.compared
         self.data = fresh(run, config.data, n, "validation")
-        like = {"dtype": self.data.dtype, "device": run.device}
-        self.base = flow.prior.sample(n, run.torch_generator("validation base"), **like)
+        base = run.torch_generator("validation base")
+        self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
         others = (fresh(run, config.data, n, f"yardstick/{i}") for i in range(config.yardsticks))
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
@@ -249,8 +249,8 @@ def _scores(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
         for start in range(0, n, 1000)
     ])  # fmt: skip
     for points, key in ((samples, ""), (other, "data")):
-        sets = (each.double().cpu().numpy() for each in (points, reference))
-        scores = quality(*sets, "points-v1", config.data, run.numpy_generator("scores"))
+        ours, theirs = (each.double().cpu().numpy() for each in (points, reference))
+        scores = quality(ours, theirs, "points-v1", config.data, run.numpy_generator("scores"))
         wanted = ["fid", "fid[extrapolated]", "precision", "recall"]
         wanted += ["inception_score"] * (config.data == "moons")
         for name, score in scores.items():
