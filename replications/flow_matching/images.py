@@ -133,7 +133,7 @@ def train(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig, judg
         ema_decay=config.ema_decay,
         validate_every=config.validate_every,
     )
-    told = f"{config.method}/{config.iterations} iterations of {config.batch}/mean squared error"
+    told = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
     fit(run, flow, loss, settings, told, validate)
     curve, (solver, evaluations) = run.curves["validation"], VALIDATION
     run.curve("validation", curve.x, curve.y, "iteration", f"FID, {solver} NFE {evaluations}")

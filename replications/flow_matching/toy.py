@@ -83,7 +83,7 @@ def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
     settings = Training(
         config.iterations, config.learning_rate, optimizer="adamw", weight_decay=config.weight_decay
     )
-    told = f"{config.method}/{config.iterations} iterations of {config.batch}/mean squared error"
+    told = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
     fitting.fit(run, flow, loss, settings, told)
     curve = run.curves["loss"]
     run.curve("loss", curve.x, curve.y, "iteration", "mean squared error")
@@ -123,7 +123,7 @@ def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) ->
     timing = time_repeats(
         lambda: method.coupling(noise, x1, generator), device=run.device, repeats=config.repeats
     )
-    told = f"{config.method}/{len(x1)} pairs/median of {config.repeats}"
+    told = f"{len(x1)} pairs/median of {config.repeats}"
     run.metric("iteration_time[coupling]", timing.median, told, config.repeats)
 
 

@@ -160,7 +160,7 @@ def test_variants_share_reference_and_noise(tmp_path: Path, variant: str) -> Non
     drawn = [draw_images(r, flow, labels, fixed("euler", 1), config, 17).images for r in (job, vp)]
     assert torch.equal(*drawn)
     trained(job, config)
-    assert job.metrics["train_loss"].protocol.startswith(config.method)
+    assert job.metrics["train_loss"].protocol.startswith(f"{config.iterations} iterations of {config.batch}")
 
 
 def test_resumed_training_ends_as_an_uninterrupted_one(
