@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -148,3 +149,15 @@ def test_every_extractor_has_a_name_of_its_own():
     for name, extractor in EXTRACTORS.items():
         assert get(name) is extractor
         assert extractor.name == name
+
+
+def test_the_shipped_weights_are_those_of_the_recipe_and_a_damaged_file_is_refused(tmp_path, monkeypatch):
+    place = mnist_cnn.shipped()
+    assert mnist_cnn.torch.load(place, weights_only=True)["recipe"] == dataclasses.asdict(Recipe())
+    assert mnist_cnn.test_accuracy(place) > 98
+    monkeypatch.setattr(mnist_cnn, "SHIPPED", tmp_path / "other.pt")
+    with pytest.raises(UserError, match="absent or damaged"):
+        mnist_cnn.shipped()
+    (tmp_path / "other.pt").write_bytes(place.read_bytes()[:-1])
+    with pytest.raises(UserError, match="absent or damaged"):
+        mnist_cnn.shipped()

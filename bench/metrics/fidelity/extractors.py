@@ -124,7 +124,7 @@ def _mnist_network(weights: Path | None) -> Any:
 def _mnist_weights() -> Path:
     from bench.metrics.fidelity import mnist_cnn
 
-    return mnist_cnn.weights()
+    return mnist_cnn.shipped()
 
 
 def _points_network(weights: Path | None) -> Any:
