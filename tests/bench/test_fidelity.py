@@ -250,7 +250,7 @@ def test_weights_of_inception_must_be_there_and_whole(folders):
 
 def test_a_missing_library_is_named_with_its_mend(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.metric_fid", None)
-    with pytest.raises(UserError, match=r"needs torch_fidelity: run pip install 'cnf-bench\[fidelity\]'"):
+    with pytest.raises(UserError, match=r"needs torch_fidelity: run pip install torch-fidelity"):
         q.fid(GOOD, GOOD, rng())
 
 
