@@ -68,8 +68,8 @@ def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) ->
     """Return an unbiased estimate of the SQUARED maximum mean discrepancy, and its standard error.
 
     MMD^2 = mean_{i != j} h_ij; zero in expectation for one law, so about half of its values are then negative. The
-    bandwidth sigma is by default the median distance of two points of the reference. The standard error is that of a U-statistic,
-    Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both estimated from
+    bandwidth sigma is by default the median distance of two points of the reference. The standard error is that of a
+    U-statistic, Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both estimated from
     h and zeta_1 not below zero (gretton2012kernel). Memory grows as N^2.
 
     Args:
@@ -104,6 +104,32 @@ def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) ->
     zeta_1 = max((rows @ rows - squares) / (pairs * (n - 2)) - value**2, 0.0)
     zeta_2 = squares / pairs - value**2
     return float(value), float(np.sqrt((4 * (n - 2) * zeta_1 + 2 * zeta_2) / pairs))
+
+
+def mmd_biased(samples: ArrayLike, reference: ArrayLike, sigma: float) -> float:
+    """Return the biased estimate of the squared MMD: means over all pairs of a sample, each point with itself too.
+
+    mean_ij k(x_i, x_j) + mean_ij k(y_i, y_j) - 2 mean_ij k(x_i, y_j). A narrow kernel in many dimensions is about zero
+    between any two points; what is left is 2 / N, whatever the samples are.
+
+    Args:
+        samples: x, `(N, D)`.
+        reference: y, `(N, D)`.
+        sigma: the bandwidth.
+
+    Raises:
+        UserError: see `paired`; the bandwidth is not positive.
+    """
+    from scipy.spatial.distance import cdist
+
+    x, y = paired(samples, reference)
+    if sigma <= 0:
+        raise UserError(f"the bandwidth of the kernel must be positive, got {sigma:g}")
+
+    def mean(a: Points, b: Points) -> float:
+        return float(np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2)).mean())
+
+    return mean(x, x) + mean(y, y) - 2 * mean(x, y)
 
 
 def paired(samples: ArrayLike, reference: ArrayLike, least: int = 4) -> tuple[Points, Points]:

@@ -18,7 +18,7 @@ from replications.flows import measure
 from replications.flows.integration import Integration
 from replications.flows.train import Batches, Training, blocks, train
 from replications.ot_flow.autoencoder import Autoencoder, LatentFlow, build, size
-from replications.ot_flow.measured import fit, record_costs, record_generated
+from replications.ot_flow.measured import fit, in_periods, precision, record_costs, record_generated
 from replications.ot_flow.method import rk4
 from replications.ot_flow.pictures import pack
 
@@ -74,11 +74,6 @@ def run(run: Run, config: OTFlowMnistConfig) -> None:
     run.save_model("replications.ot_flow.autoencoder:build", arguments, model.float().state_dict())
     evaluate(run, model, latents.test.float(), config)
     pictures(run, model, data, rk4(config.own_steps))
-
-
-def precision(config: OTFlowMnistConfig) -> torch.dtype:
-    """Return the type of both trainings."""
-    return torch.float64 if config.double else torch.float32
 
 
 def images(run: Run, config: OTFlowMnistConfig) -> Images:
@@ -175,21 +170,7 @@ def fit_flow(run: Run, flow: Flow, latents: Latents, config: OTFlowMnistConfig) 
     def batch(iteration: int) -> Tensor:
         return latents.train[batches(iteration).to(run.device)]
 
-    fit(run, flow, config, batch, flow_settings(config), latents.validation)
-
-
-def flow_settings(config: OTFlowMnistConfig) -> Training:
-    """Return how to train the flow: Adam, its rate divided after each period, the best validated weights kept."""
-    drops = tuple(round(i * config.iterations / config.periods) for i in range(1, config.periods))
-    return Training(
-        config.iterations,
-        config.learning_rate,
-        schedule="step",
-        milestones=drops,
-        gamma=1 / config.drop,
-        validate_every=config.validate_every,
-        patience=config.iterations,
-    )
+    fit(run, flow, config, batch, in_periods(config), latents.validation)
 
 
 @torch.no_grad()

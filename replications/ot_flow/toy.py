@@ -10,8 +10,7 @@ from torch import Tensor
 from replications.ffjord import toy
 from replications.flows.flow import Flow
 from replications.flows.solve import Solver, trajectory
-from replications.flows.train import Training
-from replications.ot_flow.measured import fit, record_costs
+from replications.ot_flow.measured import fit, in_periods, precision, record_costs
 from replications.ot_flow.method import build
 
 if TYPE_CHECKING:
@@ -32,13 +31,8 @@ def run(run: Run, config: OTFlowToyConfig) -> None:
     _paths(run, flow, x[:PATHS].float(), config.path_times)
 
 
-def precision(config: OTFlowToyConfig) -> torch.dtype:
-    """Return the type of the training."""
-    return torch.float64 if config.double else torch.float32
-
-
 def trained(run: Run, config: OTFlowToyConfig) -> Flow:
-    """Return the trained flow; its cost is recorded and the model kept, in float32."""
+    """Return the trained flow; its cost is recorded, and the model kept in float32."""
     arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
     dtype = precision(config)
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
@@ -47,24 +41,10 @@ def trained(run: Run, config: OTFlowToyConfig) -> Flow:
         return toy.points(run, config, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
 
     validation = toy.points(run, config, config.validation_points, "validation").to(dtype)
-    fit(run, flow, config, batch, settings(config), validation)
-    run.save_model("replications.ot_flow.method:build", arguments, flow.float().state_dict())
-    flow.to(dtype)
+    fit(run, flow, config, batch, in_periods(config), validation)
+    state = {name: value.float() for name, value in flow.state_dict().items()}
+    run.save_model("replications.ot_flow.method:build", arguments, state)
     return flow
-
-
-def settings(config: OTFlowToyConfig) -> Training:
-    """Return how to train: Adam, its rate divided after each period, the best validated weights kept."""
-    drops = tuple(round(i * config.iterations / config.periods) for i in range(1, config.periods))
-    return Training(
-        config.iterations,
-        config.learning_rate,
-        schedule="step",
-        milestones=drops,
-        gamma=1 / config.drop,
-        validate_every=config.validate_every,
-        patience=config.iterations,  # never ends early, but keeps the best weights
-    )
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.metrics.transport import mmd, paired, sliced_wasserstein2, wasserstein2
+from bench.metrics.transport import mmd, mmd_biased, paired, sliced_wasserstein2, wasserstein2
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -114,6 +114,20 @@ def test_mmd_is_unbiased_and_its_error_is_the_spread_over_samples(shift):
     assert abs(values.mean() - expected) < 4 * spread / np.sqrt(len(values)) + 0.02 * expected
     assert 0.8 < errors.mean() / spread < 1.4
     assert (np.mean(values < 0) > 0.3) == (shift == 0)
+
+
+def test_the_biased_mmd_is_the_double_sum_and_its_limit_for_a_narrow_kernel():
+    x, y = normal(40, 3, 1) + 0.5, normal(40, 3, 2)
+
+    def mean(a, b):
+        return np.mean([np.exp(-np.sum((u - v) ** 2) / (2 * 0.7**2)) for u in a for v in b])
+
+    assert mmd_biased(x, y, 0.7) == pytest.approx(mean(x, x) + mean(y, y) - 2 * mean(x, y), rel=1e-12)
+    assert mmd_biased(x, y, 1e-4) == pytest.approx(2 / 40, rel=1e-12)
+    assert mmd_biased(x, x, 0.7) == pytest.approx(0, abs=1e-15)
+    for estimate in (mmd, mmd_biased):
+        with pytest.raises(UserError, match="bandwidth of the kernel must be positive"):
+            estimate(x, y, sigma=0.0)
 
 
 def test_mmd_of_a_sample_with_itself_is_zero_and_a_rotation_of_both_changes_nothing():

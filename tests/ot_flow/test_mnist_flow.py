@@ -278,7 +278,7 @@ class Interrupted(Run):
 def test_interrupted_in_the_flow_and_resumed_equals_uninterrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("autoencoder_settings", "flow_settings"):
+    for name in ("autoencoder_settings", "in_periods"):
         plain = getattr(mnist, name)
         monkeypatch.setattr(
             mnist, name, lambda *a, plain=plain: dataclasses.replace(plain(*a), checkpoint_seconds=0)
@@ -322,7 +322,7 @@ def test_interpolation_is_bilinear_between_its_corners() -> None:
 
 def test_published_schedules() -> None:
     config = MNIST.configure("standardised", "paper")
-    flow, autoencoder = mnist.flow_settings(config), mnist.autoencoder_settings(config, 63)
+    flow, autoencoder = mnist.in_periods(config), mnist.autoencoder_settings(config, 63)
     rates = [flow.lr_at(i) for i in (0, 4999, 5000, 49_999)]
     assert rates == pytest.approx([0.008, 0.008, 0.008 / math.sqrt(10), 0.008 / 10**4.5])
     rates = [autoencoder.lr_at(63 * epoch - 1) for epoch in (150, 151, 600)]

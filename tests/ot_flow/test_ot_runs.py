@@ -61,7 +61,7 @@ def test_the_paths_are_kept_and_drawn(tmp_path: Path) -> None:
 
 
 def test_the_published_schedules() -> None:
-    checkerboard = toy.settings(TOY.configure("checkerboard_published", "paper"))
+    checkerboard = toy.in_periods(TOY.configure("checkerboard_published", "paper"))
     rates = [checkerboard.lr_at(i) for i in (0, 999, 1000, 2000, 19_000, 19_999)]
     assert rates == pytest.approx([0.05, 0.05, 0.025, 0.0125, 0.05 * 0.5**19, 0.05 * 0.5**19])
     bsds300 = tabular.settings(TABULAR.configure("bsds300_ot_flow", "paper"))
