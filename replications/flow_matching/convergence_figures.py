@@ -65,7 +65,8 @@ def few_steps(records: Sequence[Record]) -> Any | None:
                 ax.set(xlabel=curve.x_label, ylabel="$W_2$")
             floor = [record.metrics["wasserstein2[data against data]"].value for record in members]
             ax.axhline(sum(floor) / len(floor), color="black", linestyle=":", linewidth=0.8)
-            ax.set(xscale="log", yscale="log")
+            ax.set_xscale("log", base=2)
+            ax.set_yscale("log")
             ax.set_title(data, fontsize=7)
     _legend(figure, axes.flat)
     return figure
