@@ -44,6 +44,11 @@ def perform(folder: Path, variant: str, experiment: Experiment = FM_VS_CNF, **ov
     return run
 
 
+def lasting(variant: str, iterations: int) -> dict[str, Any]:
+    """Return the settings by which a training of Experiment 4 has so many iterations."""
+    return {"share": iterations / FM_VS_CNF.variants[variant]["iterations"], "cnf_share": 1.0}
+
+
 def untrained(run: Run, config: ConvergenceConfig) -> Any:
     return model.build(2, config.hidden, generator=run.torch_generator("field"))
 
@@ -78,7 +83,7 @@ def test_a_goal_is_reached_where_two_in_a_row_reach_it(values: list[float], plac
 
 def recorded(folder: Path, w2: list[float], kl: list[float]) -> Run:
     """Record hand-made curves, one validation after each 10 iterations, the k-th of which took k seconds."""
-    settings = {"share": 1.0, "iterations": 10 * len(w2), "validate_every": 10, "spacing": 1.0}
+    settings = lasting("fm", 10 * len(w2)) | {"validate_every": 10, "spacing": 1.0}
     run = blank(folder, "fm", w2_goal=1.5, kl_goal=0.1, **settings)
     config = configured("fm", w2_goal=1.5, kl_goal=0.1, **settings)
     validation = convergence.Validation(run, untrained(run, config), config)
@@ -123,7 +128,7 @@ def trained(
 
 @pytest.mark.parametrize("variant", ["cnf", "fm"])
 def test_validations_change_no_weight_and_no_loss(tmp_path: Path, variant: str) -> None:
-    settings = {"share": 1.0, "cnf_share": 1.0, "iterations": 6}
+    settings = lasting(variant, 6)
     often, seldom = (
         trained(tmp_path / str(v), variant, {"validate_every": v, "compared": 40 * v}, **settings)
         for v in (1, 6)
@@ -147,13 +152,13 @@ def test_a_validation_is_outside_the_clock(tmp_path: Path, monkeypatch: pytest.M
         return validate(self)
 
     monkeypatch.setattr(convergence.Validation, "__call__", slow)
-    _, _, log = trained(tmp_path, "fm", share=1.0, iterations=4, validate_every=1)
+    _, _, log = trained(tmp_path, "fm", **lasting("fm", 4), validate_every=1)
     assert log.seconds == [1.0] * 4
     assert next(now) > 4000
 
 
 def test_curves_survive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = {"share": 1.0, "iterations": 6, "validate_every": 1}
+    settings = lasting("fm", 6) | {"validate_every": 1}
     whole = trained(tmp_path / "whole", "fm", **settings)[0]
     monkeypatch.setattr("replications.flows.train._Trainer.save_if_due", lambda trainer: trainer.save())
     validate, calls = convergence.Validation.__call__, itertools.count()
@@ -188,7 +193,7 @@ def test_arms_see_the_same_points_and_start_from_the_same_weights(tmp_path: Path
 
 def test_maximum_likelihood_and_regression_lower_their_losses(tmp_path: Path) -> None:
     for variant in ("cnf", "fm"):
-        settings = {"share": 1.0, "cnf_share": 1.0, "iterations": 60, "learning_rate": 1e-2, "batch": 64}
+        settings = lasting(variant, 60) | {"learning_rate": 1e-2, "batch": 64}
         losses = trained(tmp_path / variant, variant, hidden=(16, 16, 16), **settings)[2].losses
         assert np.mean(losses[-10:]) < losses[0] - 0.2, variant
 
