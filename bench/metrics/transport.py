@@ -69,8 +69,8 @@ def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) ->
 
     MMD^2 = mean_{i != j} h_ij; zero in expectation for one law, so about half of its values are then negative. The
     bandwidth sigma is by default the median distance of two points of the reference. The standard error is that of a
-    U-statistic, Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both estimated from
-    h and zeta_1 not below zero (gretton2012kernel). Memory grows as N^2.
+    U-statistic, Var = (4 (N - 2) zeta_1 + 2 zeta_2) / (N (N - 1)), zeta_1 = Cov(h_ij, h_ik), zeta_2 = Var(h_ij), both
+    estimated from h and zeta_1 not below zero (gretton2012kernel). Memory grows as N^2.
 
     Args:
         samples: x, `(N, D)`.

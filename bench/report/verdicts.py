@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 from bench.claim import VERDICTS, Claim, Verdict, to_json
@@ -72,10 +74,18 @@ def measured(verdict: Verdict) -> str:
     interval = verdict.measured
     if interval is None:
         return EMPTY
-    text = number(interval.mean)
+    shown = partial(number, digits=_digits(verdict.claim))
+    text = shown(interval.mean)
     if interval.low is not None and interval.high is not None:
-        text += f" [{number(interval.low)}, {number(interval.high)}]"
+        text += f" [{shown(interval.low)}, {shown(interval.high)}]"
     return f"{text} {verdict.claim.unit}".rstrip()
+
+
+def _digits(claim: Claim) -> int:
+    """Return how many digits show a deviation as small as the claim's tolerance; at least 4."""
+    if not (claim.value and claim.tolerance_abs):
+        return 4
+    return max(4, 1 + math.ceil(math.log10(abs(claim.value) / claim.tolerance_abs)))
 
 
 def csv_rows(verdicts: Iterable[Verdict]) -> Iterable[list[object]]:
