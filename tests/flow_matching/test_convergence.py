@@ -239,7 +239,7 @@ def test_figures_are_drawn_from_records(finished: dict[tuple[str, str], Run]) ->
 def test_the_schedule_is_dense_at_first_then_geometric_and_ends_with_the_budget() -> None:
     of = {arm: FM_VS_CNF.configure(arm, "cpu").schedule for arm in ("cnf", "fm", "fm_8000")}
     assert of["fm_8000"][:8] == (20, 40, 60, 80, 100, 120, 160, 200)
-    assert [schedule[-1] for schedule in of.values()] == [1600, 3000, 8000]
+    assert [schedule[-1] for schedule in of.values()] == [2000, 3000, 8000]
     assert len(of["fm_8000"]) < 30
     for short in ("cnf", "fm"):
         assert set(of[short][:-1]) <= set(of["fm_8000"])
@@ -254,7 +254,7 @@ def test_budgets_of_the_tiers() -> None:
         for tier in ("cpu", "gpu", "paper")
     }
     assert {budgets["cnf", t] for t in ("gpu", "paper")} == {8000}
-    assert budgets["cnf", "cpu"] == 1600
+    assert budgets["cnf", "cpu"] == 2000
     assert {budgets["fm", t] for t in ("cpu", "gpu", "paper")} == {3000}
     assert {budgets["fm_8000", t] for t in ("cpu", "gpu", "paper")} == {8000}
 
