@@ -113,11 +113,14 @@ class Coupling:
         self.couple()
 
 
-def report(title: str, timings: dict[str, list[float]], notes: dict[str, str] | None = None) -> None:
-    """Print the median of each arm, and how often faster ours is than each peer."""
+def report(title: str, timings: dict[str, list[float]], nfe: dict[str, int] | None = None) -> None:
+    """Print the median of each arm, its share an evaluation, and how often faster ours is than each peer."""
     print(title)
     for arm, seconds in timings.items():
-        line = f"  {arm:23} {(notes or {}).get(arm, '')}{1000 * statistics.median(seconds):9.3f} ms"
+        milliseconds = 1000 * statistics.median(seconds)
+        line = f"  {arm:23}{milliseconds:9.3f} ms"
+        if nfe:
+            line += f", NFE {nfe[arm]:3}, {milliseconds / nfe[arm]:.3f} an evaluation"
         for peer in (other for other in timings if other not in OURS and arm in OURS):
             ratio = paired_ratio(timings[peer], seconds)
             line += f"  {ratio.mean:.2f}x {peer} ({ratio.low:.2f} to {ratio.high:.2f})"
@@ -146,8 +149,8 @@ def compare_generation(name: str, setting: Setting) -> None:
     arms = _arms(PEERS, generating=True)
     for solver in setting.solvers:
         seconds = take_turns({arm: generate(setting, arm, solver)[0] for arm in arms}, setting.turns)
-        notes = {arm: f"NFE {evaluations(setting, arm, solver):3} " for arm in arms}
-        report(f"{SAMPLES} samples, {name}, {solver.protocol}", seconds, notes)
+        nfe = {arm: evaluations(setting, arm, solver) for arm in arms}
+        report(f"{SAMPLES} samples, {name}, {solver.protocol}", seconds, nfe)
 
 
 def evaluations(setting: Setting, arm: str, solver: Solver) -> int:

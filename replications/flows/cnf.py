@@ -118,7 +118,10 @@ class CNF(Flow):
         """Solve from `start` to `end`, multiples of T."""
         unit = self._given_T if self.root_T is None else 1.0
         # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
-        field = CountedField(_Dynamics(cast(nn.Module, self.field.field), slopes, self.root_T))
+        inner = cast(nn.Module, self.field.field)
+        if slopes is not _alone or self.root_T is not None:  # else the slope is the field's own
+            inner = _Dynamics(inner, slopes, self.root_T)
+        field = CountedField(inner)
         field._counts = self.field._counts
         return solve(field, state, start * unit, end * unit, how.solver, how.gradient, compiled=how.compiled)
 

@@ -57,11 +57,14 @@ class March:
 
     def fixed(self, grid: list[float], y: Tensor, tape: Tape) -> Tensor:
         """Return the state at the end of a grid: torchdiffeq's but for rounding."""
-        nodes = self.tableau.nodes
-        for t, after in pairwise(grid):
-            tape.add(t, after - t, y)
+        nodes, steps = self.tableau.nodes, [(t, after - t) for t, after in pairwise(grid)]
+        # All at once: a tensor made in each step would cost as much as the step's own arithmetic.
+        times = y.new_tensor([[t + c * size for c in nodes] for t, size in steps]).unbind()
+        sizes = y.new_tensor([size for _, size in steps]).unbind()
+        for (t, size), *when in zip(steps, times, sizes):
+            tape.add(t, size, y)
             self._count(t, len(nodes))
-            y, _ = self.steps.advance(self.flat, self.method, *_moment(nodes, t, after - t, y), y)
+            y, _ = self.steps.advance(self.flat, self.method, *when, y)
         return y
 
     def adaptive(self, t: float, y: Tensor, tape: Tape) -> Tensor:

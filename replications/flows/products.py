@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
-LEAST = 2**22
+LEAST = 3 * 2**20
 """Multiplications below which the call itself costs what the faster product saves."""
 
 

@@ -150,6 +150,8 @@ def _move(y: Tensor, dt: Tensor, weights: Sequence[float], slopes: list[Tensor])
     if not terms:
         return y
     (w, k), *others = terms
+    if not others:
+        return torch.addcmul(y, k, dt, value=w)
     total = k * w
     for w, k in others:
         total = torch.add(total, k, alpha=w)
