@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,9 @@ class Task:
     def __init__(self, setting: Setting, compiled: bool = False) -> None:
         generator = torch.Generator().manual_seed(0)
         self.velocity = setting.network(generator)
-        self.network = torch.compile(self.velocity, dynamic=False) if compiled else self.velocity
+        self.network = self.velocity
+        if compiled:
+            self.network = cast(nn.Module, torch.compile(self.velocity, dynamic=False))
         self.x1 = setting.normal(setting.batch, generator)
         self.column = (setting.batch, *(1 for _ in setting.shape))
         self.optimizer = torch.optim.AdamW(self.velocity.parameters(), lr=1e-4, fused=compiled or None)
@@ -132,8 +135,8 @@ def training(name: str, setting: Setting, compiled: bool = False, seed: int = 0)
     """Return a task of its own, and what takes a step of our training by a method of `method_of`."""
     task, method = Task(setting, compiled), method_of(name)
     generator = torch.Generator().manual_seed(seed)
-    make = CompiledObjective if compiled else partial(partial, objective)
-    loss = make(task.velocity, method.path)
+    eager = partial(objective, task.velocity, method.path)
+    loss = CompiledObjective(task.velocity, method.path) if compiled else eager
     return task, lambda: task.descend(loss(task.x1, draw(method, task.x1, generator)))
 
 

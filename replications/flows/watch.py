@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class FlatField:
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y)."""
+        if self.shapes is None:
+            return cast(Tensor, self.field(t, y))
         return self.join(self.field(t, self.split(y)))
 
     def join(self, state: Any) -> Tensor:
