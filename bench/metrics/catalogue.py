@@ -33,7 +33,12 @@ _METRICS = (
     # Learning
     Metric("test_error", "%", "lower", "Share of the test set classified wrongly, 100 - test_accuracy."),
     Metric("test_accuracy", "%", "higher", "Share of the test set classified correctly."),
-    Metric("train_loss", "", "lower", "Loss at the end of training, in its own unit, as the protocol averages it."),
+    Metric(
+        "train_loss",
+        "",
+        "lower",
+        "Loss at the end of training, in its own unit, as the protocol averages it.",
+    ),
     Metric("parameters", "count", "lower", "Number of trainable scalars."),
     Metric("parameter_error", "", "lower", "Relative error of learned parameters, |p - p*| / |p*|."),
     Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),

@@ -1,4 +1,4 @@
-r"""What is integrated along a trajectory to keep it simple (finlay2020rnode, onken2021otflow), by name and normalisation.
+r"""What is integrated along a path to keep it simple (finlay2020rnode, onken2021otflow), by name and normalisation.
 
 | symbol | code | equation |
 |---|---|---|
