@@ -131,7 +131,6 @@ TABULAR = Experiment(
     data_fields=("data",),
     # Training rows that are not the published ones never fill a cell of tier paper.
     offered={v: ("smoke", "cpu") if v.startswith(HELD_OUT) else ("paper",) for v in VARIANTS},
-    figures={"training": "replications.ffjord.figures:training"},
     captions={
         "cpu": "Trained on the 3284 published validation rows of MINIBOONE (the last tenth held out to validate), "
         "not on its 29,556 training rows; 400 iterations of 256 rows; OT-Flow with m = 64 in place of 256, FFJORD and "
