@@ -1,10 +1,12 @@
 import shutil
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from replications.flows.fields import MlpField
 from replications.flows.products import LEAST, UseOneDnn, available, product
@@ -39,6 +41,34 @@ def test_a_product_is_that_of_matrices_in_any_layout(
     result = product(a, b)
     assert result.dtype == torch.float32
     assert_single_precision(result, a, b)
+
+
+class Seen(TorchDispatchMode):
+    """Keeps the weights that oneDNN is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.mkldnn._linear_pointwise.default:
+            self.weights.append(args[1])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    "cut", [(slice(None), slice(-1)), (slice(1, None), slice(None)), (slice(1, 9), slice(2, 5))]
+)
+def test_a_part_of_a_matrix_reaches_onednn_as_a_matrix(transposed: bool, cut: tuple[slice, slice]) -> None:
+    b = normal(12, 10, seed=1)[cut]
+    b = b.T if transposed else b
+    a = normal(7, len(b), seed=2)
+    with Seen() as seen:
+        result = product(a, b)
+    assert_single_precision(result, a, b)
+    (weight,) = seen.weights
+    assert weight.is_contiguous() or weight.T.is_contiguous()
 
 
 def targets_and_result(n: int, dtype: torch.dtype) -> tuple[list[str], list[Tensor], list[Tensor]]:
