@@ -142,7 +142,9 @@ def child_is_gone(pid):
 
 def test_an_interrupt_ends_the_children_and_keeps_what_is_done(fake_paper, tmp_path):
     parent = start(tmp_path)
-    wait_for(lambda: list(tmp_path.glob("checkpoints/*/*.s1.*.pt")))  # the second run trains: it is not yet done
+    wait_for(
+        lambda: list(tmp_path.glob("checkpoints/*/*.s1.*.pt"))
+    )  # the second run trains: it is not yet done
     (done,) = tmp_path.glob("records/*/*.json")
     before = done.read_bytes()
     children = children_of(parent.pid)
