@@ -34,7 +34,12 @@ class CompiledObjective:
 
             return grad_and_value(at)(parameters)
 
-        self._both = torch.compile(both, fullgraph=True, dynamic=False, options=compile_options())
+        options = compile_options()
+        if all(parameter.device.type == "cpu" for parameter in self.parameters.values()):
+            # A graph without autograd looks like inference, for which convolutions are given the channels last; on the
+            # CPU their gradients are slower so.
+            options["layout_optimization"] = False
+        self._both = torch.compile(both, fullgraph=True, dynamic=False, options=options)
 
     def __call__(self, x1: Tensor, draw: Draw, labels: Tensor | None = None) -> Tensor:
         """Return L, a scalar; arguments as those of `method.objective`."""
