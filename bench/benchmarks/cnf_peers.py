@@ -89,6 +89,6 @@ def absence(name: str) -> str | None:
     """Return why a peer can not be timed here, None if it can."""
     try:
         next(PEERS[name](Setting(2, (8,), 4)))
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # torch's, where an extension was built for another torch
         return f"{name} is not installed, or not all it needs: {error}"
     return None

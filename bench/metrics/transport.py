@@ -15,6 +15,8 @@ are independent draws. All is float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +82,7 @@ def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) ->
     Raises:
         UserError: see `paired`; the bandwidth is not positive, or half of the reference's points coincide.
     """
-    from scipy.spatial.distance import cdist, pdist
+    from scipy.spatial.distance import pdist
 
     x, y = paired(samples, reference)
     if sigma is None:
@@ -89,12 +91,7 @@ def mmd(samples: ArrayLike, reference: ArrayLike, sigma: float | None = None) ->
             raise UserError(
                 "the median distance of the reference's points is zero: draw a reference without ties"
             )
-    if sigma <= 0:
-        raise UserError(f"the bandwidth of the kernel must be positive, got {sigma:g}")
-
-    def kernel(a: Points, b: Points) -> Points:
-        return np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))
-
+    kernel = gaussian(sigma)
     cross = kernel(x, y)
     h = kernel(x, x) + kernel(y, y) - cross - cross.T
     np.fill_diagonal(h, 0)
@@ -120,16 +117,22 @@ def mmd_biased(samples: ArrayLike, reference: ArrayLike, sigma: float) -> float:
     Raises:
         UserError: see `paired`; the bandwidth is not positive.
     """
+    x, y = paired(samples, reference)
+    kernel = gaussian(sigma)
+    return float(kernel(x, x).mean() + kernel(y, y).mean() - 2 * kernel(x, y).mean())
+
+
+def gaussian(sigma: float) -> Callable[[Points, Points], Points]:
+    """Return the kernel k(a_i, b_j) `(N, M)` of points `(N, D)` and `(M, D)`.
+
+    Raises:
+        UserError: the bandwidth is not positive.
+    """
     from scipy.spatial.distance import cdist
 
-    x, y = paired(samples, reference)
     if sigma <= 0:
         raise UserError(f"the bandwidth of the kernel must be positive, got {sigma:g}")
-
-    def mean(a: Points, b: Points) -> float:
-        return float(np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2)).mean())
-
-    return mean(x, x) + mean(y, y) - 2 * mean(x, y)
+    return lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / (2 * sigma**2))
 
 
 def paired(samples: ArrayLike, reference: ArrayLike, least: int = 4) -> tuple[Points, Points]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from io import BytesIO
 from typing import Any
@@ -10,6 +11,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Eight colours that stay apart for readers with any common colour blindness (after Okabe and Ito)."""
 
 LINES = ("-", "--", "-.", ":")
+
+COLUMNS = 4
+"""Panels side by side in a figure with one for each variant."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -64,6 +68,24 @@ def new_figure(rows: int = 1, cols: int = 1, width: float = 3.4, height: float =
         for ax in figure.axes:
             ax.set_prop_cycle(cycler(color=COLOURS))
     return figure, axes
+
+
+def grid(panels: int, width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
+    """Return a figure of at most four columns, and the flat array of its axes, of which those not needed are hidden."""
+    cols = min(COLUMNS, panels)
+    rows = -(-panels // cols)
+    figure, axes = new_figure(rows, cols, width=width, height=height, squeeze=False, **subplots)
+    for ax in axes.flat[panels:]:
+        ax.set_visible(False)
+    return figure, axes.flatten()
+
+
+def legend_below(figure: Any, axes: Iterable[Any]) -> None:
+    """Name what the panels show, once each, in a row below them."""
+    handles = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
 
 
 def render(figure: Any) -> dict[str, bytes]:

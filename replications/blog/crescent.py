@@ -30,7 +30,7 @@ def run(run: Run, config: ToyConfig) -> None:
     """Train and measure as `ffjord.toy`; then follow points of the base to the crescent."""
     flow = trained(run, config)
     evaluate(run, flow, config)
-    x = points(run, config, 500, "shown")
+    x = points(run, config.data, 500, "shown")
     run.curve("data", *rounded(x), "x", "y")
     follow(run, cast(CNF, flow), config)
 

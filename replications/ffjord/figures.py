@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.record import Record
-from bench.report.style import COLOURS, LINES, new_figure
-
-COLUMNS = 4
+from bench.report.style import COLOURS, LINES, grid, new_figure
 
 
 def first_seeds(records: Sequence[Record], curve: str) -> dict[str, Record]:
@@ -27,12 +25,8 @@ def densities(records: Sequence[Record]) -> Any | None:
     chosen = first_seeds(records, "density")
     if not chosen:
         return None
-    cols = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // cols)
-    figure, axes = new_figure(rows, cols, width=1.7, height=1.9, squeeze=False, sharex=True, sharey=True)
-    for ax in axes.flat[len(chosen) :]:
-        ax.set_visible(False)
-    for ax, (variant, record) in zip(axes.flat, chosen.items(), strict=False):
+    figure, axes = grid(len(chosen), width=1.7, height=1.9, sharex=True, sharey=True)
+    for ax, (variant, record) in zip(axes, chosen.items(), strict=False):
         panel(ax, record)
         ax.set_title(variant, fontsize=7)
     return figure

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.data import toy2d
 from bench.measure.nfe import CountedField
 from bench.stats import fit_exponent
+from replications.ffjord import toy
 from replications.ffjord.method import build
 from replications.flows.cnf import CNF
 from replications.flows.divergence import EXACT, Divergence
@@ -49,8 +49,7 @@ def run(run: Run, config: TraceConfig) -> None:
 
 def points(run: Run, config: TraceConfig, stream: str) -> Tensor:
     """Return a minibatch `(B, 2)` of fresh data."""
-    x = toy2d.draw(config.data, config.flow_batch, run.numpy_generator(stream))
-    return torch.tensor(x, dtype=torch.float32, device=run.device)
+    return toy.points(run, config.data, config.flow_batch, stream)
 
 
 def how_by(divergence: Divergence, config: TraceConfig) -> Integration:

@@ -95,9 +95,7 @@ def evaluate(run: Run, flow: Flow, test: Tensor, config: TabularConfig) -> None:
     how = in_test(config)
     measure.likelihood(run, flow, test, how, config.test_batch)
     few = test[: config.checked]
-    measure.solver_error(run, flow, few, how)
-    measure.inversion(run, flow, few, how)
-    measure.regularity(run, flow, few, how)
+    measure.checks(run, flow, few, how)
     draw = len(few)
     timing = time_repeats(lambda: flow.sample(draw, run.torch_generator("timing"), how), device=run.device)
     run.metric("sampling_time", timing.median, f"{how.solver.protocol}/{draw} rows/median of 5", draw)

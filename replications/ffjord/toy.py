@@ -49,14 +49,14 @@ def trained(run: Run, config: ToyConfig) -> Flow:
     }
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
     settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
-    fit(run, flow, config, lambda i: points(run, config, config.batch, f"batch/{i}"), settings)
+    fit(run, flow, config, lambda i: points(run, config.data, config.batch, f"batch/{i}"), settings)
     run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
     return flow
 
 
-def points(run: Run, config: ToyConfig, n: int, stream: str) -> Tensor:
-    """Return n fresh points `(n, 2)` of the data, on the run's device."""
-    x = toy2d.draw(config.data, n, run.numpy_generator(stream))
+def points(run: Run, name: str, n: int, stream: str) -> Tensor:
+    """Return n fresh points `(n, 2)` of a set of `bench.data.toy2d`, on the run's device."""
+    x = toy2d.draw(name, n, run.numpy_generator(stream))
     return torch.tensor(x, dtype=torch.float32, device=run.device)
 
 
@@ -69,7 +69,7 @@ def rounded(x: Tensor) -> tuple[list[float], list[float]]:
 def evaluate(run: Run, flow: Flow, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
     how = in_test(config)
-    x = points(run, config, config.test_points, "test")
+    x = points(run, config.data, config.test_points, "test")
     measure.end_time(run, flow)
     measure.likelihood(run, flow, x, how)
     if config.steps:
@@ -77,9 +77,7 @@ def evaluate(run: Run, flow: Flow, config: ToyConfig) -> None:
             run, flow, x, measure.without_training(in_training(config)), qualifier="training solver"
         )
     few = x[: config.compared]
-    measure.solver_error(run, flow, few, how)
-    measure.inversion(run, flow, few, how)
-    measure.regularity(run, flow, few, how)
+    measure.checks(run, flow, few, how)
     mass(run, flow, how, config.grid, config.reach, config.mass_tolerances)
     _samples(run, flow, few, how)
 

@@ -34,12 +34,12 @@ from bench.measure.clock import time_repeats
 from bench.metrics.fidelity.quality import quality
 from bench.metrics.transport import wasserstein2
 from bench.record import write_atomically
-from replications.ffjord.toy import SAMPLES, rounded
+from replications.ffjord.toy import SAMPLES, points, rounded
 from replications.flow_matching import model
 from replications.flow_matching.convergence_config import CNF as MAXIMUM_LIKELIHOOD
 from replications.flow_matching.densities import log_density
 from replications.flow_matching.method import METHODS, Method, draw, objective
-from replications.flow_matching.points import compare, distance, fresh, record_paths
+from replications.flow_matching.points import compare, distance, record_paths
 from replications.flows import measure
 from replications.flows.cnf import CNF
 from replications.flows.integration import DEFAULT, Integration
@@ -100,7 +100,7 @@ def loss_of(run: Run, flow: CNF, config: ConvergenceConfig) -> tuple[Loss, str]:
     """Return the loss of an iteration, counted from 0, and its name in a protocol id."""
 
     def batch(i: int) -> Tensor:
-        return fresh(run, config.data, config.batch, f"batch/{i}")
+        return points(run, config.data, config.batch, f"batch/{i}")
 
     if config.method == MAXIMUM_LIKELIHOOD:
         how = measure.at_tolerance(DEFAULT, config.tolerance)
@@ -128,10 +128,10 @@ class Validation:
     def __init__(self, run: Run, flow: CNF, config: ConvergenceConfig) -> None:
         self.run, self.flow, self.config = run, flow, config
         n = config.compared
-        self.data = fresh(run, config.data, n, "validation")
+        self.data = points(run, config.data, n, "validation")
         base = run.torch_generator("validation base")
         self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
-        others = (fresh(run, config.data, n, f"yardstick/{i}") for i in range(config.yardsticks))
+        others = (points(run, config.data, n, f"yardstick/{i}") for i in range(config.yardsticks))
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
         self.place = run.checkpoint("validations")
@@ -199,7 +199,7 @@ def reached(values: Sequence[float], goal: float) -> int | None:
 def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record what the trained flow is worth, on fresh points."""
     n = config.compared
-    data, other = (fresh(run, config.data, n, stream) for stream in ("test", "test again"))
+    data, other = (points(run, config.data, n, stream) for stream in ("test", "test again"))
     base = flow.prior.sample(n, run.torch_generator("base"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, base, data, "source against data")
@@ -216,7 +216,7 @@ def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
 
 def _likelihood(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record the likelihood of fresh points, and the divergence from their law."""
-    x = fresh(run, config.data, config.test_points, "likelihood")
+    x = points(run, config.data, config.test_points, "likelihood")
     nll = measure.likelihood(run, flow, x, DEFAULT)
     excess = nll + torch.from_numpy(log_density(config.data, x.cpu()))
     se = excess.std().item() / len(excess) ** 0.5
@@ -243,13 +243,13 @@ def _samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: Convergenc
 def _scores(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record FID, precision and recall of samples and of other data, and for two moons the inception score."""
     n = config.scored
-    reference, other = (fresh(run, config.data, n, f"reference{part}") for part in ("", " again"))
+    reference, other = (points(run, config.data, n, f"reference{part}") for part in ("", " again"))
     samples = torch.cat([
         flow.sample(min(1000, n - start), run.torch_generator(f"scored/{start}"), DEFAULT)
         for start in range(0, n, 1000)
     ])  # fmt: skip
-    for points, key in ((samples, ""), (other, "data")):
-        ours, theirs = (each.double().cpu().numpy() for each in (points, reference))
+    for scored, key in ((samples, ""), (other, "data")):
+        ours, theirs = (each.double().cpu().numpy() for each in (scored, reference))
         scores = quality(ours, theirs, "points-v1", config.data, run.numpy_generator("scores"))
         wanted = ["fid", "fid[extrapolated]", "precision", "recall"]
         wanted += ["inception_score"] * (config.data == "moons")

@@ -26,7 +26,7 @@ class ConvergenceConfig:
         method: `cnf`, or one of `replications.flow_matching.method.METHODS`.
         iterations: budget at the published size.
         share: part of it that is run.
-        cnf_share: part of that which the CNF runs, whose iteration costs sixty to a hundred times as much.
+        cnf_share: part of that which the CNF runs, whose iteration costs far more, see `iteration_time`.
         hidden: widths of the hidden layers: four linear layers, as in the tutorial's other table.
         activation: smooth, since the likelihood integrates its derivative; time enters every layer.
         batch: fresh points an iteration.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.record import Record
-from bench.report.style import COLOURS, LINES, new_figure
+from bench.report.style import COLOURS, LINES, legend_below, new_figure
 from replications.ffjord.figures import first_seeds
 
 PANELS = (("wasserstein2", ""), ("wasserstein2", " seconds"), ("kl", ""), ("kl", " seconds"))
@@ -28,7 +28,7 @@ def convergence(records: Sequence[Record]) -> Any | None:
             ax.axhline(sum(goals) / len(goals), color="black", linestyle=":", linewidth=0.8)
             ax.set(xscale="log", yscale="log")
             ax.set_title(data, fontsize=7)
-    _legend(figure, axes.flat)
+    legend_below(figure, axes.flat)
     return figure
 
 
@@ -68,7 +68,7 @@ def few_steps(records: Sequence[Record]) -> Any | None:
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
             ax.set_title(data, fontsize=7)
-    _legend(figure, axes.flat)
+    legend_below(figure, axes.flat)
     return figure
 
 
@@ -93,11 +93,3 @@ def _looks(members: Sequence[Record]) -> list[dict[str, Any]]:
     arms = [record.identity.variant.removeprefix(f"{record.identity.config['data']}_") for record in members]
     places = {arm: place for place, arm in enumerate(dict.fromkeys(arms))}
     return [{"color": COLOURS[places[arm]], "linestyle": LINES[places[arm]], "label": arm} for arm in arms]
-
-
-def _legend(figure: Any, axes: Iterable[Any]) -> None:
-    """Name each arm once, below the panels."""
-    handles = {
-        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.record import Curve, Record
-from bench.report.style import COLOURS, new_figure
-from replications.ffjord.figures import COLUMNS, first_seeds
+from bench.report.style import COLOURS, grid, legend_below, new_figure
+from replications.ffjord.figures import first_seeds
 
 METHODS = ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm")
 """In the order of their colours."""
@@ -49,7 +49,7 @@ def w2_against_nfe(records: Sequence[Record]) -> Any | None:
     tasks = _by_task(records, "w2_against_nfe")
     if not tasks:
         return None
-    figure, axes = _grid(len(tasks), width=2.4, height=2.2)
+    figure, axes = grid(len(tasks), width=2.4, height=2.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
         for record in members:
             curve = record.curves["w2_against_nfe"]
@@ -58,7 +58,7 @@ def w2_against_nfe(records: Sequence[Record]) -> Any | None:
         ax.axhline(sum(floor) / len(floor), color="black", linestyle=":", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel="NFE, Euler", ylabel="$W_2$")
         ax.set_title(task, fontsize=7)
-    _legend(figure, axes[: len(tasks)])
+    legend_below(figure, axes[: len(tasks)])
     return figure
 
 
@@ -67,13 +67,13 @@ def training(records: Sequence[Record]) -> Any | None:
     tasks = _by_task(list(first_seeds(records, "loss").values()), "loss")
     if not tasks:
         return None
-    figure, axes = _grid(len(tasks), width=2.4, height=2.2)
+    figure, axes = grid(len(tasks), width=2.4, height=2.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
         for record in members:
             ax.plot(record.curves["loss"].x, record.curves["loss"].y, linewidth=0.8, **_look(record))
         ax.set(yscale="log", xlabel="iteration", ylabel="mean squared error")
         ax.set_title(task, fontsize=7)
-    _legend(figure, axes[: len(tasks)])
+    legend_below(figure, axes[: len(tasks)])
     return figure
 
 
@@ -81,21 +81,12 @@ def _panels(chosen: dict[str, Record], draw: Callable[[Any, Record], None]) -> A
     """Return a figure with one panel a variant."""
     if not chosen:
         return None
-    figure, axes = _grid(len(chosen), width=1.7, height=1.9)
+    figure, axes = grid(len(chosen), width=1.7, height=1.9)
     for ax, (variant, record) in zip(axes, chosen.items(), strict=False):
         draw(ax, record)
         ax.set(aspect="equal")
         ax.set_title(variant, fontsize=6)
     return figure
-
-
-def _grid(panels: int, width: float, height: float) -> tuple[Any, Any]:
-    """Return a figure and the flat array of its axes, of which those not needed are hidden."""
-    cols = min(COLUMNS, panels)
-    figure, axes = new_figure(-(-panels // cols), cols, width=width, height=height, squeeze=False)
-    for ax in axes.flat[panels:]:
-        ax.set_visible(False)
-    return figure, axes.flatten()
 
 
 def _dots(ax: Any, curve: Curve) -> None:
@@ -127,11 +118,3 @@ def _by_task(records: Iterable[Record], curve: str) -> dict[str, list[Record]]:
 def _look(record: Record) -> dict[str, Any]:
     method = record.identity.config["method"]
     return {"color": COLOURS[METHODS.index(method)], "label": method}
-
-
-def _legend(figure: Any, axes: Iterable[Any]) -> None:
-    """Name each method once, below the panels."""
-    handles = {
-        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))

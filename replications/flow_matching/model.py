@@ -46,7 +46,9 @@ class Reversed(nn.Module):
 
     def forward(self, s: Tensor, x: Tensor) -> Tensor:
         """Return f `(B, *S)` at a scalar s."""
-        return cast(Tensor, -self.velocity(torch.rsub(s, self.end), x))  # half the cost of `end - s`
+        return cast(
+            Tensor, -self.velocity(torch.rsub(s, self.end), x)
+        )  # one call of torch, `end - s` is more
 
     def pushforward(self, s: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return f and J v `(K, B, *S)` by the fast way of the velocity; see `replications.flows.pushforward.push`."""

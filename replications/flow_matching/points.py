@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from bench.data import toy2d
 from bench.metrics.classification import c2st
 from bench.metrics.paths import path_energy, straightness
 from bench.metrics.transport import mmd, sliced_wasserstein2, wasserstein2
@@ -23,12 +22,6 @@ PATHS = 24
 """Paths drawn in the picture."""
 TURNS = 20
 """At most so many straight pieces of each."""
-
-
-def fresh(run: Run, name: str, n: int, stream: str) -> Tensor:
-    """Return n points `(n, 2)` of a set of `bench.data.toy2d`, on the run's device."""
-    x = toy2d.draw(name, n, run.numpy_generator(stream))
-    return torch.tensor(x, dtype=torch.float32, device=run.device)
 
 
 def distance(run: Run, ours: Tensor, theirs: Tensor, told: str) -> float:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from bench.experiment import resolve
 from bench.measure.clock import time_repeats
-from replications.ffjord.toy import rounded
+from replications.ffjord.toy import points, rounded
 from replications.flow_matching.method import METHODS, Method, draw, objective
 from replications.flow_matching.model import velocity_of
-from replications.flow_matching.points import compare, distance, fresh, record_paths
+from replications.flow_matching.points import compare, distance, record_paths
 from replications.flow_matching.toy_config import NORMAL
 from replications.flows import fitting, measure
 from replications.flows.cnf import CNF
@@ -102,9 +102,9 @@ class Pairs:
     def __init__(self, run: Run, flow: CNF, config: ToyConfig) -> None:
         self.run, n = run, config.train_points
         self._batches = Batches(run, n, config.batch)
-        self._x1, self._x0 = fresh(run, config.data, n, "train"), None
+        self._x1, self._x0 = points(run, config.data, n, "train"), None
         if config.source != NORMAL:
-            self._x0 = fresh(run, config.source, n, "train source")
+            self._x0 = points(run, config.source, n, "train source")
 
     def __call__(self, iteration: int) -> tuple[Tensor | None, Tensor]:
         """Return x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""
@@ -131,12 +131,12 @@ def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) ->
 def evaluate(run: Run, flow: CNF, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
     n, how = config.compared, DEFAULT
-    data, other = (fresh(run, config.data, n, stream) for stream in ("test", "test again"))
+    data, other = (points(run, config.data, n, stream) for stream in ("test", "test again"))
     source = flow.prior.sample(n, run.torch_generator("source"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, source, data, "source against data")
     if config.source == NORMAL:
-        measure.likelihood(run, flow, fresh(run, config.data, config.test_points, "likelihood"), how)
+        measure.likelihood(run, flow, points(run, config.data, config.test_points, "likelihood"), how)
     _samples(run, flow, source, data, config)
     record_paths(run, flow, source, w2, config.path_times, how.solver)
     _few_steps(run, flow, source, data, config)

@@ -131,6 +131,13 @@ def regularity(
         run.metric(name, path.integrals[key].mean().item(), how.protocol, len(x))
 
 
+def checks(run: Run, flow: Flow, x: Tensor, how: Integration) -> None:
+    """Record the error of the solver, of the inverse, and the regularity, on some points, with the exact divergence."""
+    solver_error(run, flow, x, how)
+    inversion(run, flow, x, how)
+    regularity(run, flow, x, how)
+
+
 def end_time(run: Run, flow: Flow) -> None:
     """Record the learned end time T, the mean over blocks; nothing where it is given."""
     ends = [value for name, value in flow.state_dict().items() if name.endswith("root_T")]

@@ -23,7 +23,7 @@ LEAST = 3 * 2**20
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return a b `(m, n)` of a `(m, k)` and b `(k, n)` by oneDNN, without gradient."""
     if not (b.is_contiguous() or b.t().is_contiguous()):
-        b = b.contiguous()  # a part of a wider matrix, which oneDNN would take a thousand times as long over
+        b = b.contiguous()  # a part of a wider matrix, on which oneDNN falls back to far slower code
     result: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b.t(), None, "none", [], "")
     return result
 

@@ -77,7 +77,7 @@ def solve(
         end = _checkpoint(watch, y, times, params, compiled)
     elif differentiate and gradient == "adjoint":
         end = _adjoint(watch, y, times, tuple(params.values()), adjoint_solver or solver)
-    elif gradient != "backprop" and _has_step(solver):  # at half the cost of torchdiffeq's steps, or compiled
+    elif gradient != "backprop" and _has_step(solver):  # less overhead a step than torchdiffeq's, or compiled
         with torch.no_grad():
             end = _march(March(watch, params, compiled), times)(y, Tape(keep=False))
     else:

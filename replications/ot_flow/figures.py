@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.record import Record
-from bench.report.style import COLOURS, new_figure
-from replications.ffjord.figures import COLUMNS, first_seeds
+from bench.report.style import COLOURS, grid
+from replications.ffjord.figures import first_seeds
 
 
 def paths(records: Sequence[Record]) -> Any | None:
@@ -17,12 +17,8 @@ def paths(records: Sequence[Record]) -> Any | None:
         return None
     import numpy as np
 
-    cols = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // cols)
-    figure, axes = new_figure(rows, cols, width=1.7, height=1.9, squeeze=False, sharex=True, sharey=True)
-    for ax in axes.flat[len(chosen) :]:
-        ax.set_visible(False)
-    for ax, (variant, record) in zip(axes.flat, chosen.items(), strict=False):
+    figure, axes = grid(len(chosen), width=1.7, height=1.9, sharex=True, sharey=True)
+    for ax, (variant, record) in zip(axes, chosen.items(), strict=False):
         curve = record.curves["paths"]
         points = np.array([curve.x, curve.y])
         times = record.identity.config["path_times"]

@@ -92,9 +92,7 @@ def costs_of(flow: Flow, x: Tensor, steps: int, batch: int = 1000) -> Costs:
     return Costs(*(torch.cat(terms) for terms in zip(*parts)))
 
 
-def record_costs(
-    run: Run, flow: Flow, x: Tensor, steps: int, batch: int = 1000, protocol: str = "", qualifier: str = OWN
-) -> None:
+def record_costs(run: Run, flow: Flow, x: Tensor, steps: int, batch: int = 1000, protocol: str = "") -> None:
     """Record L, C, R, straightness, and what they took, of test points by so many steps of RK4.
 
     Args:
@@ -104,7 +102,6 @@ def record_costs(
         steps: of RK4.
         batch: points solved together.
         protocol: by default that of the integration.
-        qualifier: of the metrics.
     """
     flow.counted.reset()
     synchronize(run.device)
@@ -116,9 +113,9 @@ def record_costs(
     names = ("transport_cost", "nll", "hjb_residual", "straightness")
     for name, values in zip(names, terms, strict=True):
         values = values.double()
-        run.metric(f"{name}[{qualifier}]", values.mean().item(), told, n, values.std().item() / math.sqrt(n))
-    run.metric(f"loglik_time[{qualifier}]", seconds, f"{told}/{n} points", n)
-    run.metric(f"nfe_test[{qualifier}]", flow.counted.forward_evaluations / math.ceil(n / batch), told)
+        run.metric(f"{name}[{OWN}]", values.mean().item(), told, n, values.std().item() / math.sqrt(n))
+    run.metric(f"loglik_time[{OWN}]", seconds, f"{told}/{n} points", n)
+    run.metric(f"nfe_test[{OWN}]", flow.counted.forward_evaluations / math.ceil(n / batch), told)
 
 
 @torch.no_grad()

@@ -187,9 +187,7 @@ def evaluate(run: Run, model: LatentFlow, test: Tensor, config: OTFlowMnistConfi
     record_generated(run, flow, test, own, config.generated, config.test_batch)
     measure.likelihood(run, flow, test, how, config.test_batch)
     few = test[: config.checked]
-    measure.solver_error(run, flow, few, how)
-    measure.inversion(run, flow, few, how)
-    measure.regularity(run, flow, few, how)
+    measure.checks(run, flow, few, how)
     n = min(config.generated, len(test))
     drawn, kept = flow.sample(n, run.torch_generator("generated"), own), test[:n]
     ours, theirs = (part.double().cpu().numpy() for part in (drawn, kept))

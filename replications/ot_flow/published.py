@@ -44,9 +44,7 @@ def run(run: Run, config: PublishedConfig) -> None:
     how = Integration(Solver("dopri5", 1e-5, 1e-5))
     measure.likelihood(run, flow, x, how)
     few = x[: config.checked]
-    measure.solver_error(run, flow, few, how)
-    measure.inversion(run, flow, few, how)
-    measure.regularity(run, flow, few, how)
+    measure.checks(run, flow, few, how)
     _float64(run, flow, few, config)
     if x.shape[1] == 2:
         toy.mass(run, flow, how, config.grid, config.reach, (1e-3, 1e-5))
@@ -57,12 +55,11 @@ def run(run: Run, config: PublishedConfig) -> None:
 def rows(run: Run, config: PublishedConfig) -> Tensor:
     """Return the rows `(N, D)` of the config in float32."""
     if config.data in toy2d.names():
-        x = toy2d.draw(config.data, config.rows or FRESH, run.numpy_generator("test"))
-    else:
-        data = tabular.load(config.data)
-        # The held-out set trains on most of the published validation rows; together they are all of them.
-        whole = {"test": data.test, "validation": np.concatenate([data.train, data.validation])}
-        x = whole[config.split][: config.rows or None]
+        return toy.points(run, config.data, config.rows or FRESH, "test")
+    data = tabular.load(config.data)
+    # The held-out set trains on most of the published validation rows; together they are all of them.
+    whole = {"test": data.test, "validation": np.concatenate([data.train, data.validation])}
+    x = whole[config.split][: config.rows or None]
     return torch.tensor(x, dtype=torch.float32, device=run.device)
 
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from replications.ffjord import tabular
 from replications.ffjord.method import in_test
+from replications.ffjord.tabular_config import DIMENSIONS
 from replications.flows.flow import Flow
 from replications.flows.train import Batches, Training
 from replications.ot_flow.measured import OWN, fit, record_costs, record_generated
 from replications.ot_flow.method import build, rk4
-from replications.ot_flow.tabular_config import DIMENSIONS, SETS
+from replications.ot_flow.tabular_config import SETS
 
 if TYPE_CHECKING:
     from bench.worker import Run

@@ -39,8 +39,6 @@ SETS: dict[str, Mapping[str, Any]] = {
 }  # fmt: skip
 """The published settings; of GAS the validation takes 28 steps in one of the authors' files and 24 in the other."""
 
-DIMENSIONS = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}
-
 RNODE_STEPS = {"power": 50, "gas": 50, "hepmass": 100, "miniboone": 4, "bsds300": 50}
 """Steps of RK4 that give the evaluations of the paper's Table 2 (recalled); the settings are not released."""
 

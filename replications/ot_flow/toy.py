@@ -24,7 +24,7 @@ PATHS = 24
 def run(run: Run, config: OTFlowToyConfig) -> None:
     """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
     flow = trained(run, config)
-    x = toy.points(run, config, config.test_points, "test").to(precision(config))
+    x = toy.points(run, config.data, config.test_points, "test").to(precision(config))
     record_costs(run, flow, x, config.own_steps)
     flow.float()
     toy.evaluate(run, flow, config)
@@ -38,9 +38,9 @@ def trained(run: Run, config: OTFlowToyConfig) -> Flow:
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
 
     def batch(iteration: int) -> Tensor:
-        return toy.points(run, config, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
+        return toy.points(run, config.data, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
 
-    validation = toy.points(run, config, config.validation_points, "validation").to(dtype)
+    validation = toy.points(run, config.data, config.validation_points, "validation").to(dtype)
     fit(run, flow, config, batch, in_periods(config), validation)
     state = {name: value.float() for name, value in flow.state_dict().items()}
     run.save_model("replications.ot_flow.method:build", arguments, state)

@@ -21,7 +21,7 @@ r"""Experiment `ot_flow.trace`: the exact trace against an estimate by autograd 
 Operations are those of matrix products, a multiplication and an addition each. One pass over all the vectors gives
 time and error after each K; vectors are drawn while the clock stands. Nothing asks for the gradient by the parameters.
 As published, weights are the initial ones and states standard normal, at all three D. Time is one standard normal
-number for the batch, where the published code draws one for each state: the expected error is the same to 0.1 %.
+number for the batch, where the published code draws one for each state.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import Tensor
 import replications.flows.march
 from bench.errors import UserError
 from bench.measure.memory import peak_memory
+from replications.ffjord.tabular_config import DIMENSIONS
 from replications.flows.checkpoint import compiled_steps
 from replications.flows.cnf import CNF
 from replications.flows.priors import StandardNormal
@@ -20,7 +21,7 @@ from replications.flows.solve import Solver, trajectory
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.method import build, clamp, costs, in_training, objective, rk4
 from replications.ot_flow.potential import GradientField, Potential
-from replications.ot_flow.tabular_config import DIMENSIONS, SETS
+from replications.ot_flow.tabular_config import SETS
 
 DIM = 3
 CONFIG = OTFlowConfig(steps=200, alpha_C=3.0, alpha_R=0.7)
