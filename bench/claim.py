@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +111,20 @@ def load_claims() -> list[Claim]:
     """
     found = []
     for paper, module in papers().items():
-        with resources.as_file(resources.files(module.__package__) / "claims.toml") as path:
-            found += read_claims(Path(path), paper)
+        found += read_claims(_claims_file(module), paper)
     duplicates = {c.id for c in found if sum(c.id == d.id for d in found) > 1}
     if duplicates:
         raise UserError(f"claim ids used twice: {', '.join(sorted(duplicates))}")
     return found
+
+
+def _claims_file(module: Any) -> Path:
+    """Return the claims file in the folder of a module that declares experiments, or in the one above."""
+    folder = Path(module.__file__).parent
+    return next(
+        (path for path in (folder / "claims.toml", folder.parent / "claims.toml") if path.is_file()),
+        folder / "claims.toml",
+    )
 
 
 def read_claims(path: Path, paper: str) -> list[Claim]:

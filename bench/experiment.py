@@ -127,7 +127,10 @@ def replace(config: Any, overrides: Mapping[str, Any], owner: str) -> Any:
         if key not in fields:
             raise UserError(f"{owner}: unknown config key {key!r}; {suggest(key, fields)}")
         checked[key] = _coerce(value, fields[key], f"{owner}: config key {key!r}")
-    return dataclasses.replace(config, **checked)
+    try:
+        return dataclasses.replace(config, **checked)
+    except ValueError as error:  # of a library that checks its own settings
+        raise UserError(f"{owner}: {error}") from error
 
 
 def _coerce(value: Any, like: Any, what: str) -> Any:

@@ -13,11 +13,11 @@ from bench import record as records
 from bench.claim import is_current
 from bench.data import registry as data
 from bench.errors import UserError
-from bench.executor import Limits, execute
+from bench.execution.executor import Limits, execute
+from bench.execution.plan import Job
+from bench.execution.progress import Display
 from bench.experiment import registry
 from bench.metrics.catalogue import metric, split_key
-from bench.plan import Job
-from bench.progress import Display
 from bench.record import Record
 from bench.report.build import build
 

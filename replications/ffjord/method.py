@@ -21,15 +21,15 @@ import math
 import torch
 from torch import Tensor
 
-from replications.ffjord.flow_config import FlowConfig
-from replications.flows.chain import Chain
-from replications.flows.cnf import CNF
-from replications.flows.divergence import Divergence
-from replications.flows.fields import MlpField
-from replications.flows.flow import Flow
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+from replications.flows.density.cnf import CNF
+from replications.flows.density.composition import Chain
+from replications.flows.density.divergence import Divergence
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.solve import Solver
+from replications.tasks.flow_config import FlowConfig
 
 
 def penalties(config: FlowConfig) -> dict[str, float]:

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from bench.errors import UserError
 from replications.flow_matching.paths import OptimalTransportPath
-from replications.flows.cnf import CNF
-from replications.flows.fields import MlpField
-from replications.flows.flow import Flow, Prior
-from replications.flows.images import UnitCubeFlow
-from replications.flows.integration import DEFAULT, Integration
-from replications.flows.priors import IsotropicNormal, ShapedNormal
-from replications.flows.pushforward import push
-from replications.flows.unet import UNet, push_attention
+from replications.flows.density.cnf import CNF
+from replications.flows.density.flow import Flow, Prior
+from replications.flows.density.images import UnitCubeFlow
+from replications.flows.density.integration import DEFAULT, Integration
+from replications.flows.density.priors import IsotropicNormal, ShapedNormal
+from replications.flows.fields.mlp import MlpField
+from replications.flows.fields.pushforward import push
+from replications.flows.fields.unet import UNet, push_attention
 
 UNIT = OptimalTransportPath.times
 
@@ -51,7 +51,7 @@ class Reversed(nn.Module):
         )  # one call of torch, `end - s` is more
 
     def pushforward(self, s: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f and J v `(K, B, *S)` by the fast way of the velocity; see `replications.flows.pushforward.push`."""
+        """Return f and J v `(K, B, *S)` by the fast way of the velocity; see `replications.flows.fields.pushforward.push`."""
         f, jv = push(self.velocity, self.end - s, x, v)
         return -f, -jv
 
@@ -83,7 +83,7 @@ class Guided(nn.Module):
         return torch.lerp(free, given, 1 + self.w)
 
     def pushforward(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return v_w `(B, *S)` and J v `(K, B, *S)`; see `replications.flows.pushforward.push`."""
+        """Return v_w `(B, *S)` and J v `(K, B, *S)`; see `replications.flows.fields.pushforward.push`."""
         return push_attention(self, t, x, v)
 
 

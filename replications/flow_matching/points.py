@@ -11,12 +11,12 @@ from torch import Tensor
 from bench.metrics.classification import c2st
 from bench.metrics.paths import path_energy, straightness
 from bench.metrics.transport import mmd, sliced_wasserstein2, wasserstein2
-from replications.ffjord.toy import Array, rounded
-from replications.flows.cnf import CNF
-from replications.flows.solve import Solver, trajectory
+from replications.flows.density.cnf import CNF
+from replications.flows.ode.solve import Solver, trajectory
+from replications.tasks.density2d.evaluation import Array, rounded
 
 if TYPE_CHECKING:
-    from bench.worker import Run
+    from bench.execution.worker import Run
 
 PATHS = 24
 """Paths drawn in the picture."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.data import toy2d
 from bench.errors import UserError
 from replications.flow_matching import model
-from replications.flows.cnf import CNF
+from replications.flows.density.cnf import CNF
 
 
 @dataclass(frozen=True)

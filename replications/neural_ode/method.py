@@ -18,9 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from replications.flows.block import ODEBlock
-from replications.flows.fields import initialise
-from replications.flows.solve import Solver
+from replications.flows.fields.mlp import initialise
+from replications.flows.ode.block import ODEBlock
+from replications.flows.ode.solve import Solver
 
 CHANNELS = 64
 BLOCKS = 6

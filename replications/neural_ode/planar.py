@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.measure.nfe import CountedField
-from replications.flows.divergence import Evaluation
-from replications.flows.fields import initialise
-from replications.flows.flow import Flow, Path, Prior
-from replications.flows.integration import Integration
+from replications.flows.density.divergence import Evaluation
+from replications.flows.density.flow import Flow, Path, Prior
+from replications.flows.density.integration import Integration
+from replications.flows.fields.mlp import initialise
+from replications.flows.ode.counter import CountedField
 
 
 def draw_units(units: int, dim: int, generator: torch.Generator) -> tuple[nn.Parameter, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UserError
-from replications.ffjord.flow_config import FlowConfig
+from replications.tasks.flow_config import FlowConfig
 
 FIXED = {
     "solver": "rk4", "divergence": "exact", "T": 1.0, "learn_T": False, "kinetic": 0.0, "jacobian": 0.0, "spread": 0.0

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from bench.measure.clock import synchronize
 from bench.metrics.transport import mmd, mmd_biased
-from replications.flows import fitting
-from replications.flows.flow import Flow
-from replications.flows.integration import Integration
-from replications.flows.train import Training
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.training.settings import Training
 from replications.ot_flow.method import Costs, clamp, costs, in_training, objective, rk4
+from replications.tasks import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.worker import Run
+    from bench.execution.worker import Run
     from replications.ot_flow.config import OTFlowConfig
-    from replications.ot_flow.mnist_config import OTFlowMnistConfig
-    from replications.ot_flow.toy_config import OTFlowToyConfig
+    from replications.ot_flow.experiments.mnist.declaration import OTFlowMnistConfig
+    from replications.ot_flow.experiments.toy.declaration import OTFlowToyConfig
 
 OWN = "own solver"
 """Qualifier of what is measured with the paper's own test solver, not with the dopri5 that all flows share."""

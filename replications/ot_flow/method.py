@@ -18,11 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from replications.flows.cnf import CNF
-from replications.flows.flow import Flow
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+from replications.flows.density.cnf import CNF
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.solve import Solver
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.potential import GradientField, Potential
 

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.errors import UserError
-from replications.flows.divergence import Evaluation
-from replications.flows.fields import initialise
+from replications.flows.density.divergence import Evaluation
+from replications.flows.fields.mlp import initialise
 
 RANK = 10
 """Most rows of A."""

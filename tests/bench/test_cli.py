@@ -51,7 +51,7 @@ def test_list_as_json_is_whole(fake_paper):
 def test_neither_list_nor_report_imports_torch(fake_paper, tmp_path, arguments):
     (tmp_path / "records").mkdir()
     code = (
-        "import sys; from bench.cli import app; "
+        "import sys; from bench.cli.main import app; "
         "app([a.format(out=sys.argv[1]) for a in sys.argv[2:]], standalone_mode=False); "
         "assert 'torch' not in sys.modules"
     )

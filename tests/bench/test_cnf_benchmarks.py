@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.benchmarks.cnf import TrainingStep
-from bench.benchmarks.cnf_arms import ARMS, SOLVER, Setting
-from bench.benchmarks.cnf_peers import PEERS, absence
-from bench.benchmarks.cnf_rate import work
-from replications.flows.stepper import tableau
+from benchmarks.cnf import TrainingStep
+from benchmarks.cnf_arms import ARMS, SOLVER, Setting
+from benchmarks.cnf_peers import PEERS, absence
+from benchmarks.cnf_rate import work
+from replications.flows.ode.step import tableau
 
 SETTING = Setting(5, (16, 12), 32)
 

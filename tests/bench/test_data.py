@@ -19,9 +19,9 @@ import requests
 import torch
 from typer.testing import CliRunner
 
+from bench.cli.data import app
 from bench.data import images, registry
 from bench.data.checkpoint import arrays_of
-from bench.data.commands import app
 from bench.data.registry import DataFile, DataSet
 from bench.errors import UserError
 
@@ -104,9 +104,7 @@ def test_hashes_touch_no_file(monkeypatch):
 
 
 def test_registry_and_commands_import_neither_torch_nor_pooch():
-    code = (
-        "import sys, bench.data.registry, bench.data.commands; print({'torch', 'pooch'} & set(sys.modules))"
-    )
+    code = "import sys, bench.data.registry, bench.cli.data; print({'torch', 'pooch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

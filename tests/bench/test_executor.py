@@ -10,8 +10,8 @@ import pytest
 
 from bench import record as records
 from bench.errors import UserError
-from bench.executor import Limits, execute, locked
-from bench.plan import missing, plan
+from bench.execution.executor import Limits, execute, locked
+from bench.execution.plan import missing, plan
 
 
 def run(patterns, folder, seeds=(0,), limits=None, tier="smoke"):

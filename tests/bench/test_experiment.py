@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from bench.errors import UserError
+from bench.execution.plan import plan
 from bench.experiment import Experiment, read_overrides, registry, select
-from bench.plan import plan
 
 
 @dataclass(frozen=True)

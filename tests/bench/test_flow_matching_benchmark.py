@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.benchmarks.flow_matching import (
+from benchmarks.flow_matching import (
     COUPLED,
     OURS,
     Coupling,
@@ -13,7 +13,7 @@ from bench.benchmarks.flow_matching import (
     evaluations,
     generate,
 )
-from bench.benchmarks.flow_matching_arms import (
+from benchmarks.flow_matching_arms import (
     SETTINGS,
     Setting,
     Step,
@@ -22,9 +22,9 @@ from bench.benchmarks.flow_matching_arms import (
     take_turns,
     training,
 )
-from bench.benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
+from benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
 from replications.flow_matching.coupling import exact, squared_distances
-from replications.flows.solver import Solver
+from replications.flows.ode.solver import Solver
 
 SETTING = Setting((2,), 16, perceptron((8, 8), "selu", "input"))
 IMAGES = Setting((1, 14, 14), 3, SETTINGS["U-Net"].network)

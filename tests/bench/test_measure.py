@@ -22,7 +22,7 @@ from bench.measure import clock
 from bench.measure.clock import synchronize, time_repeats
 from bench.measure.environment import environment, source_state
 from bench.measure.memory import peak_memory, resident_peak
-from bench.measure.nfe import CountedField
+from replications.flows.ode.counter import CountedField
 
 N = 1000
 BYTES = 8 * N  # of one float64 tensor of N elements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.benchmarks import overhead
+from benchmarks import overhead
 
 
 def test_both_arms_do_the_same_arithmetic():

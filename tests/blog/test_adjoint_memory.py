@@ -2,9 +2,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from replications.blog import adjoint_memory
-from replications.blog.adjoint_memory import Classifier, Extractor, pretrained_features, solver_of
 from replications.blog.experiments import WAYS
+from replications.blog.experiments.adjoint_memory import run as adjoint_memory
+from replications.blog.experiments.adjoint_memory.run import (
+    Classifier,
+    Extractor,
+    pretrained_features,
+    solver_of,
+)
 
 NAME = "blog.adjoint_memory"
 

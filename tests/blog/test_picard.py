@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from replications.blog.picard import Problem, distance, integration_matrix, iterate, problems
+from replications.blog.experiments.theory.picard import (
+    Problem,
+    distance,
+    integration_matrix,
+    iterate,
+    problems,
+)
 
 
 def test_integration_is_exact_for_polynomials_of_the_interpolants_degree():

@@ -1,8 +1,8 @@
 import torch
 from sklearn.isotonic import IsotonicRegression
 
-from replications.blog.sign_flip import endpoint
-from replications.flows.fields import MlpField
+from replications.blog.experiments.theory.sign_flip import endpoint
+from replications.flows.fields.mlp import MlpField
 
 GRID = torch.linspace(-1, 1, 64, dtype=torch.float64)[:, None]
 

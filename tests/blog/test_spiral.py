@@ -4,9 +4,9 @@ import torch
 
 import bench
 from bench.data.series import spiral
-from replications.blog.spiral import run as train_spiral
-from replications.blog.spiral import segment_loss, unseen_starts
-from replications.flows.solve import Solver
+from replications.blog.experiments.spiral.run import run as train_spiral
+from replications.blog.experiments.spiral.run import segment_loss, unseen_starts
+from replications.flows.ode.solve import Solver
 
 SOLVER = Solver("dopri5", rtol=1e-9, atol=1e-9)
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from replications.blog import known_flows as flows
-from replications.blog.theory import log_density, tanh_log_density
+from replications.blog.experiments.theory import known_flows as flows
+from replications.blog.experiments.theory.run import log_density, tanh_log_density
 
 
 def generator(seed=0):

@@ -8,18 +8,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import Record, identify
-from bench.worker import Run
-from replications.ffjord import diagnostics_figures as figures
-from replications.ffjord.density_integral import draw, integrate, ladder, log_density, map_mass, trapezoid
-from replications.ffjord.diagnostics_config import DENSITY_INTEGRAL
-from replications.flows.cnf import CNF
-from replications.flows.fields import MlpField
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+from replications.ffjord.experiments import diagnostics_figures as figures
+from replications.ffjord.experiments.density_integral.run import (
+    draw,
+    integrate,
+    ladder,
+    log_density,
+    map_mass,
+    trapezoid,
+)
+from replications.ffjord.experiments.diagnostics import DENSITY_INTEGRAL
+from replications.flows.density.cnf import CNF
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.solve import Solver
 
 MEANS = (-2.8, -0.9, 2.0)
 

@@ -11,14 +11,14 @@ import torch
 import bench
 from bench.data import registry
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.ffjord import image_figures
-from replications.ffjord.image_config import CIFAR10, RNODE, ImageConfig, images
-from replications.ffjord.images import Pixels, build, in_test, pooled, run, trace_variance
 from replications.ffjord.method import in_training, objective
-from replications.flows.integration import Integration
-from replications.flows.solve import Solver
+from replications.flows.density.integration import Integration
+from replications.flows.ode.solve import Solver
+from replications.tasks.images import figures as image_figures
+from replications.tasks.images.declaration import CIFAR10, RNODE, ImageConfig, images
+from replications.tasks.images.evaluation import Pixels, build, in_test, pooled, run, trace_variance
 
 DIGITS: dict[str, Any] = {"data": "digits", "pool": 1}
 EXPERIMENT = images(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from replications.ffjord.flow_config import FlowConfig
 from replications.ffjord.method import build, in_test, in_training, objective, penalties
-from replications.ffjord.tabular_config import DIMENSIONS, SETS
+from replications.tasks.flow_config import FlowConfig
+from replications.tasks.tables.declaration import DIMENSIONS, SETS
 
 PARAMETERS = {"power": 43_325, "gas": 278_565, "hepmass": 546_850, "miniboone": 820_613, "bsds300": 6_698_666}
 

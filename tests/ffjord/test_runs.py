@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from bench.errors import UserError
+from bench.execution.plan import plan
+from bench.execution.worker import Run
 from bench.experiment import Experiment, resolve
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.plan import plan
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.blog import crescent_figures
 from replications.blog.experiments import CRESCENT
-from replications.ffjord import figures
+from replications.blog.experiments.crescent import figures as crescent_figures
 from replications.ffjord.experiments import TABULAR, TOY
-from replications.ffjord.tabular import settings
 from replications.rnode.experiments import TABULAR as RNODE_TABULAR
 from replications.rnode.experiments import TOY as RNODE_TOY
 from replications.steer.experiments import TABULAR as STEER_TABULAR
 from replications.steer.experiments import TOY as STEER_TOY
+from replications.tasks import figures
+from replications.tasks.tables.evaluation import settings
 
 needs_rows = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MINIBOONE's rows"

@@ -9,19 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import Record, identify
-from bench.worker import Run
-from replications.ffjord import diagnostics_figures as figures
-from replications.ffjord.diagnostics_config import TRACE
-from replications.ffjord.probes import Estimated, count
-from replications.ffjord.trace import closed_form, jacobian, record_exponent, variance_of_means
-from replications.ffjord.ways import adjoint_product, by_vjp, ways
-from replications.flows.cnf import CNF
-from replications.flows.divergence import Divergence
-from replications.flows.fields import MlpField
-from replications.flows.priors import StandardNormal
+from replications.ffjord.experiments import diagnostics_figures as figures
+from replications.ffjord.experiments.diagnostics import TRACE
+from replications.ffjord.experiments.trace.probes import Estimated, count
+from replications.ffjord.experiments.trace.run import (
+    closed_form,
+    jacobian,
+    record_exponent,
+    variance_of_means,
+)
+from replications.flows.density.cnf import CNF
+from replications.flows.density.divergence import Divergence
+from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.mlp import MlpField
+from replications.tasks.trace.estimators import adjoint_product, by_vjp, ways
 
 T = torch.tensor(0.5, dtype=torch.float64)
 PROBES = (1, 3)

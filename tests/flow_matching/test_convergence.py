@@ -14,15 +14,20 @@ from matplotlib.figure import Figure
 
 from bench.data import toy2d
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.experiment import Experiment, resolve
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.flow_matching import convergence, model
-from replications.flow_matching.convergence_config import CLAIMS, FM_VS_CNF, ConvergenceConfig
-from replications.flow_matching.densities import DENSITIES, log_density
-from replications.flows.train import Log
+from replications.flow_matching import model
+from replications.flow_matching.experiments.convergence import run as convergence
+from replications.flow_matching.experiments.convergence.declaration import (
+    CLAIMS,
+    FM_VS_CNF,
+    ConvergenceConfig,
+)
+from replications.flow_matching.experiments.convergence.densities import DENSITIES, log_density
+from replications.flows.training.log import Log
 
 ARMS = ("cnf", "fm", "ot_cfm")
 
@@ -143,7 +148,7 @@ def test_validations_change_no_weight_and_no_loss(tmp_path: Path, variant: str) 
 def test_a_validation_is_outside_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reading of a fake clock is a second later, and a validation takes a thousand."""
     now = itertools.count(0.0)
-    monkeypatch.setattr("replications.flows.train.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("replications.flows.training.loop.time.perf_counter", lambda: next(now))
     validate = convergence.Validation.__call__
 
     def slow(self: convergence.Validation) -> float:
@@ -160,7 +165,9 @@ def test_a_validation_is_outside_the_clock(tmp_path: Path, monkeypatch: pytest.M
 def test_curves_survive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = lasting("fm", 6) | {"validate_every": 1}
     whole = trained(tmp_path / "whole", "fm", **settings)[0]
-    monkeypatch.setattr("replications.flows.train._Trainer.save_if_due", lambda trainer: trainer.save())
+    monkeypatch.setattr(
+        "replications.flows.training.loop._Trainer.save_if_due", lambda trainer: trainer.save()
+    )
     validate, calls = convergence.Validation.__call__, itertools.count()
 
     def interrupted(self: convergence.Validation) -> float:

@@ -28,12 +28,12 @@ from replications.flow_matching.paths import (
     VarianceExplodingPath,
     VariancePreservingPath,
 )
-from replications.flows.divergence import Divergence
-from replications.flows.divergence import exact as exact_divergence
-from replications.flows.fields import MlpField
-from replications.flows.integration import Integration
-from replications.flows.priors import IsotropicNormal, ShapedNormal
-from replications.flows.solve import Solver
+from replications.flows.density.divergence import Divergence
+from replications.flows.density.divergence import exact as exact_divergence
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import IsotropicNormal, ShapedNormal
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.solve import Solver
 
 TARGET = GaussianMixture(torch.tensor([[2.0, 0.0], [-2.0, 0.5]]), torch.tensor([[0.1, 0.3], [0.2, 0.1]]))
 TIGHT = Integration(Solver(rtol=1e-9, atol=1e-9))

@@ -15,14 +15,19 @@ from torch import Tensor
 import bench
 from bench.data.images import ImageSet
 from bench.errors import RunFailure, UserError
+from bench.execution.worker import Run
 from bench.metrics.fidelity import extractors
 from bench.metrics.fidelity.extractors import Extractor
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.flow_matching import images, images_figures
-from replications.flow_matching.images import Images, run, train
-from replications.flow_matching.images_config import IMAGES, VARIANTS, YARDSTICK, ImagesConfig
-from replications.flow_matching.images_quality import (
+from replications.flow_matching.experiments.images import figures as images_figures
+from replications.flow_matching.experiments.images import run as images
+from replications.flow_matching.experiments.images.declaration import (
+    IMAGES,
+    VARIANTS,
+    YARDSTICK,
+    ImagesConfig,
+)
+from replications.flow_matching.experiments.images.quality import (
     Judge,
     adaptive,
     draw_images,
@@ -30,8 +35,9 @@ from replications.flow_matching.images_quality import (
     likelihood,
     to_bytes,
 )
+from replications.flow_matching.experiments.images.run import Images, run, train
 from replications.flow_matching.model import build_images, velocity_of
-from replications.flows.images import UnitCubeFlow, dequantise
+from replications.flows.density.images import UnitCubeFlow, dequantise
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch_fidelity") is None or find_spec("torchvision") is None,
@@ -169,7 +175,7 @@ def test_resumed_training_ends_as_an_uninterrupted_one(
     job, config = new_run(tmp_path / "whole", "class")
     whole = trained(job, config)
     job, _ = new_run(tmp_path / "parts", "class")
-    monkeypatch.setattr("replications.flows.train._Trainer.save_if_due", lambda self: self.save())
+    monkeypatch.setattr("replications.flows.training.loop._Trainer.save_if_due", lambda self: self.save())
     with monkeypatch.context() as broken:
         broken.setattr(images, "objective", _fails_at(2))
         with pytest.raises(RunFailure):

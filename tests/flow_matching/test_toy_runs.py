@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from bench.data import toy2d
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.flow_matching import figures
 from replications.flow_matching.experiments import TOY
+from replications.flow_matching.experiments.toy import figures
+from replications.flow_matching.experiments.toy.run import Pairs, evaluate, method_of
 from replications.flow_matching.marginal import GaussianMixture, marginal_field
 from replications.flow_matching.method import Method
 from replications.flow_matching.model import flow_of
@@ -29,9 +30,8 @@ from replications.flow_matching.paths import (
 )
 from replications.flow_matching.points import record_paths
 from replications.flow_matching.sources import SetSource
-from replications.flow_matching.toy import Pairs, evaluate, method_of
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.solve import Solver
 
 TIGHT = Solver(rtol=1e-9, atol=1e-9)
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from replications.flows.divergence import exact
-from replications.flows.fields import ACTIVATIONS, MlpField
-from replications.flows.pushforward import SLOPES, push
+from replications.flows.density.divergence import exact
+from replications.flows.fields.mlp import ACTIVATIONS, MlpField
+from replications.flows.fields.pushforward import SLOPES, push
 
 
 def generator(seed: int = 0) -> torch.Generator:

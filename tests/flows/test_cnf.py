@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import replications.flows.march
-from bench.errors import UserError
-from replications.flows.checkpoint import compiled_steps
-from replications.flows.cnf import CNF
-from replications.flows.divergence import Divergence
-from replications.flows.fields import MlpField
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+import replications.flows.ode.integrate
+from replications.flows.density.cnf import CNF
+from replications.flows.density.divergence import Divergence
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.errors import RequestError
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.checkpoint import compiled_steps
+from replications.flows.ode.solve import Solver
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 
@@ -94,7 +94,7 @@ def test_estimated_density_is_unbiased_in_delta_and_fixed_by_its_probes() -> Non
     assert torch.equal(first, again)
     assert torch.equal(first, drawn)
     assert first.std() > 0
-    with pytest.raises(UserError, match="needs probes"):
+    with pytest.raises(RequestError, match="needs probes"):
         flow.log_prob(x, how=how)
 
 
@@ -180,7 +180,7 @@ def test_evaluations_are_counted_both_ways() -> None:
 def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # That each kind of step is one graph is what is tested: the graphs run as they are, no code is generated.
     traced = compiled_steps("eager")
-    monkeypatch.setattr(replications.flows.march, "compiled_steps", lambda: traced)
+    monkeypatch.setattr(replications.flows.ode.integrate, "compiled_steps", lambda: traced)
     regularizers = ("kinetic_half_mean", "jacobian_mean")
     how = Integration(Solver("rk4", steps=3), Divergence("rademacher"), regularizers=regularizers)
     flow, x = cnf(how, learn_T=True), normal(8, 2)
@@ -199,11 +199,11 @@ def test_size_of_the_toy_flow_of_ffjord() -> None:
 
 
 def test_faults_are_named() -> None:
-    with pytest.raises(UserError, match="T must be positive"):
+    with pytest.raises(RequestError, match="T must be positive"):
         CNF(Linear(), StandardNormal(2), T=0.0)
-    with pytest.raises(UserError, match="unknown regularizer 'kinetic'"):
+    with pytest.raises(RequestError, match="unknown regularizer 'kinetic'"):
         Integration(regularizers=("kinetic",))
-    with pytest.raises(UserError, match="always steer"):
+    with pytest.raises(RequestError, match="always steer"):
         Integration(Solver(atol=0.0), regularizers=("kinetic_sum",))
 
 
@@ -235,10 +235,10 @@ def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
 
 @pytest.mark.parametrize("spread", [-0.1, 1.0])
 def test_a_spread_outside_its_range_is_refused(spread: float) -> None:
-    with pytest.raises(UserError, match="spread of the end time"):
+    with pytest.raises(RequestError, match="spread of the end time"):
         Integration(spread=spread)
 
 
 def test_a_random_end_time_needs_a_generator() -> None:
-    with pytest.raises(UserError, match="needs a generator"):
+    with pytest.raises(RequestError, match="needs a generator"):
         cnf().path(normal(2, 2), how=Integration(spread=0.5))

@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
 from replications.flow_matching.model import build, build_images
-from replications.flows.chain import Chain
-from replications.flows.cnf import CNF
-from replications.flows.convolution import ConvField
-from replications.flows.divergence import Divergence
-from replications.flows.fields import MlpField
-from replications.flows.flow import Flow
-from replications.flows.images import UnitCubeFlow
-from replications.flows.integration import Integration
-from replications.flows.multiscale import MultiScale
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
-from replications.neural_ode.inverted import Inverted
+from replications.flows.density.cnf import CNF
+from replications.flows.density.composition import Chain
+from replications.flows.density.divergence import Divergence
+from replications.flows.density.flow import Flow
+from replications.flows.density.images import UnitCubeFlow
+from replications.flows.density.integration import Integration
+from replications.flows.density.multiscale import MultiScale
+from replications.flows.density.priors import StandardNormal
+from replications.flows.errors import RequestError
+from replications.flows.fields.convolution import ConvField
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.solve import Solver
+from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
 from replications.neural_ode.planar import PlanarField, PlanarLayers
 from replications.ot_flow.method import REGULARIZERS
 from replications.ot_flow.potential import GradientField, Potential
@@ -267,5 +267,5 @@ def test_a_chain_adds_up_what_its_flows_give() -> None:
     flow.counted.reset()
     flow.encode(x, how)
     assert flow.counted.forward_evaluations == 2 * 8 * 4
-    with pytest.raises(UserError, match="at least one flow"):
+    with pytest.raises(RequestError, match="at least one flow"):
         Chain([], StandardNormal(2))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UserError
-from replications.flows.divergence import Divergence, Evaluation, exact
-from replications.flows.fields import MlpField
-from replications.flows.pushforward import push
-from replications.flows.regularizers import REGULARIZERS, needs_frobenius
+from replications.flows.density.divergence import Divergence, Evaluation, exact
+from replications.flows.density.regularizers import REGULARIZERS, needs_frobenius
+from replications.flows.errors import RequestError
+from replications.flows.fields.mlp import MlpField
+from replications.flows.fields.pushforward import push
 
 T = torch.tensor(0.7, dtype=torch.float64)
 DIM = 3
@@ -215,13 +215,13 @@ def test_names_in_a_protocol() -> None:
 
 
 def test_faults_are_named() -> None:
-    with pytest.raises(UserError, match="unknown divergence 'sphere'"):
+    with pytest.raises(RequestError, match="unknown divergence 'sphere'"):
         Divergence("sphere")
-    with pytest.raises(UserError, match="at least 1 probe"):
+    with pytest.raises(RequestError, match="at least 1 probe"):
         Divergence("gaussian", 0)
-    with pytest.raises(UserError, match="needs probes"):
+    with pytest.raises(RequestError, match="needs probes"):
         Divergence("gaussian")(mlp(), T, normal(2, DIM), None)
-    with pytest.raises(UserError, match="unknown regularizer 'kinetic'"):
+    with pytest.raises(RequestError, match="unknown regularizer 'kinetic'"):
         needs_frobenius(("kinetic",))
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from replications.flows.fields import ConcatLinear, ConcatSquashLinear, MlpField, initialise
-from replications.flows.priors import IsotropicNormal, StandardNormal
+from replications.flows.density.priors import IsotropicNormal, StandardNormal
+from replications.flows.fields.mlp import ConcatLinear, ConcatSquashLinear, MlpField, initialise
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.execution.worker import Run
 from bench.record import Identity
-from bench.worker import Run
-from replications.flows import measure
-from replications.flows.cnf import CNF
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
-from replications.flows.train import Log
+from replications.flows.density.cnf import CNF
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.solve import Solver
+from replications.flows.training.log import Log
+from replications.tasks import measure
 
 RATE = 0.5
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))

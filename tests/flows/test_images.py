@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
-from replications.flows.cnf import CNF
-from replications.flows.fields import MlpField
-from replications.flows.images import (
+from replications.flows.density.cnf import CNF
+from replications.flows.density.images import (
     Centre,
     Logit,
     UnitCubeFlow,
@@ -15,9 +13,11 @@ from replications.flows.images import (
     dequantise,
     importance_log_prob,
 )
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.errors import RequestError
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.solve import Solver
 
 TIGHT = Integration(Solver(rtol=1e-9, atol=1e-9))
 
@@ -79,7 +79,7 @@ def test_importance_samples_are_averaged_as_probabilities() -> None:
     torch.testing.assert_close(ours, torch.stack(each).exp().mean(0).log(), rtol=1e-10, atol=1e-10)
     assert (ours > torch.stack(each).mean(0)).all()  # tighter than the mean of the bounds
     assert torch.equal(importance_log_prob(flow, v, 8, 1, generator()), each[0])
-    with pytest.raises(UserError, match="at least 1 sample"):
+    with pytest.raises(RequestError, match="at least 1 sample"):
         importance_log_prob(flow, v, 8, 0, generator())
 
 
@@ -136,7 +136,7 @@ def test_logit_is_finite_at_the_faces_and_exact_near_one_in_float32() -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, -1.0])
 def test_alpha_out_of_range_is_refused(alpha: float) -> None:
-    with pytest.raises(UserError, match="alpha must lie"):
+    with pytest.raises(RequestError, match="alpha must lie"):
         Logit(alpha)
 
 

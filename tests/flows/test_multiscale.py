@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.errors import UserError
-from replications.flows.convolution import ConvField
-from replications.flows.divergence import Divergence, exact
-from replications.flows.integration import Integration
-from replications.flows.multiscale import MultiScale, count_scales, squeeze, unsqueeze
-from replications.flows.pushforward import push
-from replications.flows.solve import Solver
+from replications.flows.density.divergence import Divergence, exact
+from replications.flows.density.integration import Integration
+from replications.flows.density.multiscale import MultiScale, count_scales, squeeze, unsqueeze
+from replications.flows.errors import RequestError
+from replications.flows.fields.convolution import ConvField
+from replications.flows.fields.pushforward import push
+from replications.flows.ode.solve import Solver
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 STEPS = Integration(Solver("rk4", steps=2))
@@ -178,7 +178,7 @@ def test_without_dynamics_z_is_the_pixels_in_the_order_of_the_splits() -> None:
     ],
 )
 def test_faulty_sizes_are_named(shape: tuple[int, int, int], scales: int, fault: str) -> None:
-    with pytest.raises(UserError, match=fault):
+    with pytest.raises(RequestError, match=fault):
         flow(shape, scales=scales)
 
 

@@ -8,9 +8,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from replications.flows.fields import MlpField
-from replications.flows.products import LEAST, UseOneDnn, available, product
-from replications.flows.solve import Solver, solve
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.onednn import LEAST, UseOneDnn, available, product
+from replications.flows.ode.solve import Solver, solve
 
 pytestmark = pytest.mark.skipif(not available(), reason="needs torch with oneDNN and AVX-512")
 N = 2 * round(LEAST ** (1 / 3))

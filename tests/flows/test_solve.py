@@ -9,12 +9,12 @@ from torch import nn
 from torchdiffeq._impl.odeint import SOLVERS
 
 from bench.measure.memory import peak_memory
-from bench.measure.nfe import CountedField
 from bench.stats import fit_line
-from replications.flows.fields import MlpField
-from replications.flows.solve import NFEBudget, Solver, solve, trajectory
-from replications.flows.solver import ADAPTIVE, METHODS, ONE_STEP
-from replications.flows.stepper import tableau
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.counter import CountedField
+from replications.flows.ode.solve import NFEBudget, Solver, solve, trajectory
+from replications.flows.ode.solver import ADAPTIVE, METHODS, ONE_STEP
+from replications.flows.ode.step import tableau
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
 DIRECTIONS = pytest.mark.parametrize(("t0", "t1"), [(0.0, 1.0), (0.8, -0.5)])

@@ -6,10 +6,10 @@ import pickle
 import pytest
 import torch
 
-from bench.errors import UserError
-from bench.measure.nfe import CountedField
-from replications.flows.fields import MlpField
-from replications.flows.solve import Diverged, NFEBudget, Solver, Underflow, solve
+from replications.flows.errors import RequestError
+from replications.flows.fields.mlp import MlpField
+from replications.flows.ode.counter import CountedField
+from replications.flows.ode.solve import Diverged, NFEBudget, Solver, Underflow, solve
 
 DIRECTIONS = pytest.mark.parametrize(("t0", "t1"), [(0.0, 1.0), (0.8, -0.5)])
 
@@ -123,5 +123,5 @@ def test_failures_survive_a_process_boundary():
     ],
 )
 def test_faults_of_a_request(arguments, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(RequestError, match=message):
         solve(**{"field": mlp(), "state": points(), "t0": 0.0, "t1": 1.0} | arguments)

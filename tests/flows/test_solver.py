@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bench.errors import UserError
-from replications.flows.solver import Solver
+from replications.flows.errors import RequestError
+from replications.flows.ode.solver import Solver
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from replications.flows.solver import Solver
     ],
 )
 def test_faults_of_a_solver(arguments, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(RequestError, match=message):
         Solver(**arguments)
 
 
@@ -40,5 +40,5 @@ def test_protocol(solver, protocol):
 
 
 def test_solver_does_not_import_torch():
-    code = "import sys, replications.flows.solver; assert 'torch' not in sys.modules"
+    code = "import sys, replications.flows.ode.solver; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

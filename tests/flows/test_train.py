@@ -6,12 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.errors import RunFailure
-from bench.measure.nfe import CountedField
+from bench.execution.worker import Run
 from bench.record import Identity
-from bench.worker import Run
-from replications.flows.fields import initialise
-from replications.flows.train import Batches, Log, Training, blocks, train
+from replications.flows.errors import SolveFailure
+from replications.flows.fields.mlp import initialise
+from replications.flows.ode.counter import CountedField
+from replications.flows.training.batches import Batches
+from replications.flows.training.log import Log, blocks
+from replications.flows.training.loop import train
+from replications.flows.training.settings import Training
+from replications.tasks.measure import curves
 
 
 def new_run(folder: Path, seed: int = 0) -> Run:
@@ -179,7 +183,7 @@ def test_early_stop_keeps_the_best_weights(run: Run) -> None:
 
 def test_divergence_names_the_iteration(run: Run) -> None:
     model = Weight()
-    with pytest.raises(RunFailure, match="iteration 4") as failure:
+    with pytest.raises(SolveFailure, match="iteration 4") as failure:
         train(run, model, lambda i: model.w * (math.inf if i == 4 else 1.0) + 1, Training(9, 0.1))
     assert failure.value.status == "diverged"
 
@@ -218,7 +222,7 @@ def test_batches_are_permutations_and_pure(run: Run) -> None:
 
 def test_long_curves_are_block_means(run: Run) -> None:
     log = Log(losses=[float(i) for i in range(1000)], seconds=[1.0, 5.0, 2.0])
-    log.record(run)
+    curves(run, log)
     curve = run.curves["loss"]
     assert len(curve.x) == 250
     assert curve.x[:2] == (4.0, 8.0)

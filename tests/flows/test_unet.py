@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.errors import UserError
-from replications.flows.divergence import Divergence, exact
-from replications.flows.pushforward import push
-from replications.flows.unet import Attention, Residual, UNet, time_features
+from replications.flows.density.divergence import Divergence, exact
+from replications.flows.errors import RequestError
+from replications.flows.fields.pushforward import push
+from replications.flows.fields.unet import Attention, Residual, UNet, time_features
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -145,7 +145,7 @@ def test_products_and_divergence_are_those_of_the_jacobian() -> None:
 
 
 def test_faults_are_named() -> None:
-    with pytest.raises(UserError, match="even number of channels"):
+    with pytest.raises(RequestError, match="even number of channels"):
         UNet((1, 8, 8), 5, generator())
-    with pytest.raises(UserError, match="heads of 6"):
+    with pytest.raises(RequestError, match="heads of 6"):
         unet(head_channels=6, mult=(1, 2))

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench.claim import load_claims
+from bench.execution.worker import Run
 from bench.record import Record, identify
 from bench.report.style import render
-from bench.worker import Run
-from replications.lecture import figures, mnist, solvers
-from replications.lecture.experiments import CLASSIFIER, SOLVERS
+from replications.lecture.experiments import CLASSIFIER, SOLVERS, figures
+from replications.lecture.experiments.mnist import run as mnist
+from replications.lecture.experiments.solvers import run as solvers
 
 
 @pytest.fixture(scope="module")

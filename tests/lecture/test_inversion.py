@@ -3,11 +3,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.execution.worker import Run
 from bench.record import identify
-from bench.worker import Run
-from replications.flows.solve import Solver
+from replications.flows.ode.solve import Solver
 from replications.lecture.experiments import INVERSION
-from replications.lecture.inversion import Dropout, NotesField, input_gradient, run, there_and_back
+from replications.lecture.experiments.inversion.run import (
+    Dropout,
+    NotesField,
+    input_gradient,
+    run,
+    there_and_back,
+)
 
 TIGHT = Solver("dopri5", rtol=1e-9, atol=1e-9)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import bench
+from bench.execution.worker import Run
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.flows.solve import Solver
+from replications.flows.ode.solve import Solver
 from replications.lecture.experiments import CLASSIFIER
-from replications.lecture.mnist import build, run, split, step_memory, with_solver
+from replications.lecture.experiments.mnist.run import build, run, split, step_memory, with_solver
 
 ARGUMENTS = {"rtol": 1e-3, "atol": 1e-4, "gradient": "adjoint", "integration_time": 1.0}
 

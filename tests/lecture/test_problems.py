@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from replications.lecture.problems import (
+from replications.lecture.experiments.solvers.problems import (
     Decay,
     Forced,
     ForcedPrinted,

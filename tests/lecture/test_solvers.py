@@ -4,12 +4,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.execution.worker import Run
 from bench.record import identify
 from bench.stats import fit_exponent
-from bench.worker import Run
 from replications.lecture.experiments import SOLVERS
-from replications.lecture.problems import Decay, Forced, ForcedPrinted, Logistic, stiff_linear
-from replications.lecture.solvers import METHODS, grid, integrate, run, stability_limit
+from replications.lecture.experiments.solvers.problems import (
+    Decay,
+    Forced,
+    ForcedPrinted,
+    Logistic,
+    stiff_linear,
+)
+from replications.lecture.experiments.solvers.run import METHODS, grid, integrate, run, stability_limit
 
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4, "rk4_38": 4}
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.execution.worker import Run
 from bench.experiment import Experiment, resolve
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.neural_ode import figures
-from replications.neural_ode.experiments import EPOCH, MNIST, SCALING, ScalingConfig
-from replications.neural_ode.mnist import settings
+from replications.neural_ode.experiments import EPOCH, MNIST, SCALING, ScalingConfig, figures
+from replications.neural_ode.experiments.mnist.run import settings
 
 needs_mnist = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MNIST"

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from replications.flows.fields import initialise
-from replications.flows.solve import Solver
+from replications.flows.fields.mlp import initialise
+from replications.flows.ode.solve import Solver
 from replications.neural_ode.method import ConvField, ResidualBlock, build, downsampling, ode_block
 
 

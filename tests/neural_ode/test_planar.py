@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from replications.flows.cnf import CNF
-from replications.flows.divergence import exact
-from replications.flows.flow import Flow
-from replications.flows.integration import Integration
-from replications.flows.priors import StandardNormal
-from replications.flows.pushforward import Pushable, push
-from replications.flows.solve import Solver
-from replications.neural_ode.inverted import Inverted
+from replications.flows.density.cnf import CNF
+from replications.flows.density.divergence import exact
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.pushforward import Pushable, push
+from replications.flows.ode.solve import Solver
+from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
+from replications.neural_ode.experiments.planar_cnf.run import build
 from replications.neural_ode.planar import PlanarField, PlanarLayers, pass_layer, planar_root
-from replications.neural_ode.planar_cnf import build
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 SMOOTH = Integration(TIGHT.solver, gradient="backprop")

@@ -11,13 +11,13 @@ import torch
 
 from bench.claim import load_claims
 from bench.data import energies2d
+from bench.execution.worker import Run
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.neural_ode import planar_figures
 from replications.neural_ode.experiments import PLANAR_CNF, PlanarConfig
-from replications.neural_ode.planar_cnf import Likelihood, Matching, run, settings
+from replications.neural_ode.experiments.planar_cnf import figures as planar_figures
+from replications.neural_ode.experiments.planar_cnf.run import Likelihood, Matching, run, settings
 
 SMALL = PlanarConfig(
     units=4, gate_hidden=4, batch=16, cnf_iterations=2, nf_iterations=3, test_points=100, grid=25

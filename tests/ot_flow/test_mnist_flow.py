@@ -14,16 +14,17 @@ from torch import Tensor
 import bench
 from bench.data.images import ImageSet
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import Record, identify, write
-from bench.worker import Run
 from replications.ffjord.method import in_test
-from replications.ot_flow import mnist, mnist_figures
-from replications.ot_flow.autoencoder import Autoencoder, build, size
+from replications.ot_flow.experiments.mnist import figures as mnist_figures
+from replications.ot_flow.experiments.mnist import run as mnist
+from replications.ot_flow.experiments.mnist.autoencoder import Autoencoder, build, size
+from replications.ot_flow.experiments.mnist.declaration import MNIST, OTFlowMnistConfig
+from replications.ot_flow.experiments.mnist.pictures import EACH, pack, unpack
 from replications.ot_flow.method import rk4
-from replications.ot_flow.mnist_config import MNIST, OTFlowMnistConfig
-from replications.ot_flow.pictures import EACH, pack, unpack
 
 H, W, N = 6, 5, 120
 TIMED = ("time", "memory")

@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-import replications.flows.march
+import replications.flows.ode.integrate
 from bench.errors import UserError
 from bench.measure.memory import peak_memory
-from replications.ffjord.tabular_config import DIMENSIONS
-from replications.flows.checkpoint import compiled_steps
-from replications.flows.cnf import CNF
-from replications.flows.priors import StandardNormal
-from replications.flows.solve import Solver, trajectory
+from replications.flows.density.cnf import CNF
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.checkpoint import compiled_steps
+from replications.flows.ode.solve import Solver, trajectory
 from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.experiments.tabular.declaration import SETS
 from replications.ot_flow.method import build, clamp, costs, in_training, objective, rk4
 from replications.ot_flow.potential import GradientField, Potential
-from replications.ot_flow.tabular_config import SETS
+from replications.tasks.tables.declaration import DIMENSIONS
 
 DIM = 3
 CONFIG = OTFlowConfig(steps=200, alpha_C=3.0, alpha_R=0.7)
@@ -152,7 +152,7 @@ def test_checkpoints_give_the_gradient_of_backprop(layers: int) -> None:
 def test_compiled_steps_give_the_gradient_of_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     # That each kind of step is one graph is what is tested: the graphs run as they are, no code is generated.
     traced = compiled_steps("eager")
-    monkeypatch.setattr(replications.flows.march, "compiled_steps", lambda *_: traced)
+    monkeypatch.setattr(replications.flows.ode.integrate, "compiled_steps", lambda *_: traced)
     flow, x = flow_of(potential()), normal(8, DIM)
     eager = gradient(flow, x)
     counts = flow.counted.forward_evaluations, flow.counted.backward_evaluations

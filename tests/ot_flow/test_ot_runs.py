@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from bench.errors import UserError
+from bench.execution.plan import plan
+from bench.execution.worker import Run
 from bench.experiment import Experiment, resolve
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.plan import plan
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.ot_flow import figures, tabular, toy
-from replications.ot_flow.mnist_config import MNIST
-from replications.ot_flow.tabular_config import HELD_OUT, METHODS, TABULAR
-from replications.ot_flow.toy_config import TOY
-from replications.ot_flow.weights_config import WEIGHTS
+from replications.ot_flow.experiments.mnist.declaration import MNIST
+from replications.ot_flow.experiments.published_weights.declaration import WEIGHTS
+from replications.ot_flow.experiments.tabular import run as tabular
+from replications.ot_flow.experiments.tabular.declaration import HELD_OUT, METHODS, TABULAR
+from replications.ot_flow.experiments.toy import figures
+from replications.ot_flow.experiments.toy import run as toy
+from replications.ot_flow.experiments.toy.declaration import TOY
 
 needs_rows = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MINIBOONE's rows"

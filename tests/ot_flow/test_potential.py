@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from replications.flows.divergence import Divergence, Evaluation, exact
-from replications.flows.regularizers import hjb, kinetic_half_sum
+from replications.flows.density.divergence import Divergence, Evaluation, exact
+from replications.flows.density.regularizers import hjb, kinetic_half_sum
 from replications.ot_flow.potential import GradientField, Potential, soft_abs
 
 SHAPES = [

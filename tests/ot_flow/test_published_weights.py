@@ -12,17 +12,17 @@ from torch import Tensor
 
 from bench.data import tabular
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import identify
-from bench.worker import Run
-from replications.flows.cnf import CNF
-from replications.flows.priors import StandardNormal
+from replications.flows.density.cnf import CNF
+from replications.flows.density.priors import StandardNormal
+from replications.ot_flow.experiments.published_weights.declaration import WEIGHTS
+from replications.ot_flow.experiments.published_weights.weights import potential, published
 from replications.ot_flow.measured import costs_of
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
-from replications.ot_flow.weights import potential, published
-from replications.ot_flow.weights_config import WEIGHTS
 
 Arrays = Mapping[str, NDArray[np.floating]]
 HERE = Path(os.environ.get("CNF_BENCH_DATA", "")) / "ot_flow" / "miniboone_weights.npz"

@@ -9,15 +9,22 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import UserError
+from bench.execution.worker import Run
 from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import Record, identify
-from bench.worker import Run
-from replications.ffjord.ways import by_loop
+from replications.ot_flow.experiments.trace.declaration import PUBLISHED, TRACE, TraceConfig
+from replications.ot_flow.experiments.trace.figures import trace as figure
+from replications.ot_flow.experiments.trace.run import (
+    by_gradients,
+    by_pushes,
+    estimates,
+    expected,
+    operations,
+    relative,
+)
 from replications.ot_flow.potential import GradientField, Potential
-from replications.ot_flow.trace import by_gradients, by_pushes, estimates, expected, operations, relative
-from replications.ot_flow.trace_config import PUBLISHED, TRACE, TraceConfig
-from replications.ot_flow.trace_figures import trace as figure
+from replications.tasks.trace.estimators import by_loop
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.execution.worker import Run
 from bench.experiment import resolve
-from bench.measure.nfe import CountedField
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, identify, write
-from bench.worker import Run
-from replications.steer import stiff_figures as figures
-from replications.steer.stiff import build, draw_length, exact, predict, segment_loss, slope
-from replications.steer.stiff_config import INTERVAL, STIFF, B, StiffConfig
+from replications.flows.ode.counter import CountedField
+from replications.steer.experiments.stiff import figures
+from replications.steer.experiments.stiff.declaration import INTERVAL, STIFF, B, StiffConfig
+from replications.steer.experiments.stiff.run import build, draw_length, exact, predict, segment_loss, slope
 
 R = 5.0
 MILD = StiffConfig(stiffness=R, train_end=3.0, test_end=3.0, points=31, rtol=1e-9, atol=1e-9)

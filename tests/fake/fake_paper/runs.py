@@ -31,8 +31,8 @@ def train(run, config):
     """Fit y = w x by gradient descent with the shared training loop."""
     import torch
 
-    from replications.flows.train import Training
-    from replications.flows.train import train as loop
+    from replications.flows.training.loop import train as loop
+    from replications.flows.training.settings import Training
 
     model = torch.nn.Linear(4, 1)
     generator = run.torch_generator("weights")

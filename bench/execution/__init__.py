@@ -1,0 +1,1 @@
+"""Plans runs and executes them, each in a process of its own."""

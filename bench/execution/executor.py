@@ -1,0 +1,238 @@
+"""Runs jobs, each in a fresh process that is ended at its time limit; every end leaves a record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import record as records
+from bench.errors import Unwritable, UserError
+from bench.execution.plan import Job
+from bench.execution.worker import command
+from bench.measure.memory import QUIET_ENVIRONMENT
+from bench.record import Record
+
+IMPORT_LIMIT = 300.0
+"""Seconds a child may take until its imports are done; only then does its own time limit start."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What every run of one call is held to.
+
+    Args:
+        workers: runs at the same time.
+        timeout: seconds a run; None takes the experiment's own.
+        memory: bytes of data a run may allocate; None is no limit.
+        device: `cpu`, `cuda` or `cuda:<n>`.
+    """
+
+    workers: int = 1
+    timeout: float | None = None
+    memory: int | None = None
+    device: str = "cpu"
+
+    @property
+    def threads(self) -> int:
+        """Threads of each run: the cores, shared among the workers."""
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+
+@dataclass
+class Child:
+    """A running process and what it has told so far."""
+
+    job: Job
+    process: subprocess.Popen[str]
+    log: Path
+    device: str
+    limit: float
+    deadline: float
+    started: str
+    begun: float = field(default_factory=time.monotonic)
+    environment: dict[str, Any] = field(default_factory=dict)
+    status: str | None = None
+
+
+Listener = Callable[[Job, dict[str, Any]], None]
+"""Called with a job and an event: `start`, `progress`, `end`."""
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an output folder for this process alone.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open(folder / ".lock", "w")  # noqa: SIM115 - held until the block ends
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder} is in use by another cnf-bench; wait for it, or choose another --out"
+            ) from error
+        for torn in folder.glob("records/*/.*.json.*"):  # what a killed process was about to rename
+            torn.unlink(missing_ok=True)
+        yield
+
+
+def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listener) -> dict[str, int]:
+    """Run jobs and return how many ended with each status.
+
+    On Ctrl-C the children are ended, each leaving a record of status `interrupted`.
+
+    Raises:
+        UserError: a record cannot be written.
+        KeyboardInterrupt: after the children are ended.
+    """
+    waiting = list(jobs)
+    running: dict[int, Child] = {}
+    events: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+    counts: dict[str, int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < limits.workers:
+                child = _start(waiting.pop(0), folder, limits, events)
+                running[child.process.pid] = child
+                listener(child.job, {"event": "start"})
+            with contextlib.suppress(queue.Empty):
+                pid, event = events.get(timeout=0.1)
+                status = _handle(running[pid], event, folder, limits, listener)
+                if status:
+                    counts[status] = counts.get(status, 0) + 1
+                    del running[pid]
+            for child in running.values():
+                if time.monotonic() > child.deadline:
+                    _kill(child)
+    except BaseException as error:
+        for child in running.values():
+            _kill(child)
+            if child.status is None and isinstance(error, KeyboardInterrupt):
+                _write_end(child, folder, "interrupted", "interrupted by the user")
+        raise
+    return counts
+
+
+def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int, dict[str, Any]]]) -> Child:
+    identity = job.identity
+    log = folder / "logs" / identity.experiment / f"{identity.name}.log"
+    order = {
+        "identity": dataclasses.asdict(identity),
+        "folder": str(folder),
+        "device": limits.device,
+        "threads": limits.threads,
+        "jobs": limits.workers,
+        "memory_limit": limits.memory,
+    }
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stderr = open(log, "w")  # noqa: SIM115 - closed below, the child keeps its own copy
+    except OSError as error:
+        raise UserError(f"cannot write {log}: {error.strerror}; choose another --out") from error
+    with stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.execution.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+            env=os.environ | QUIET_ENVIRONMENT | _settings(limits),
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+    threading.Thread(target=_listen, args=(process, events), daemon=True).start()
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return Child(job, process, log, limits.device, IMPORT_LIMIT, time.monotonic() + IMPORT_LIMIT, started)
+
+
+def _settings(limits: Limits) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(limits.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
+    assert process.stdout is not None
+    with process:
+        for line in process.stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                events.put((process.pid, json.loads(line)))
+        code = process.wait()
+    events.put((process.pid, {"event": "exit", "code": code}))
+
+
+def _handle(
+    child: Child, event: dict[str, Any], folder: Path, limits: Limits, listener: Listener
+) -> str | None:
+    """Act on one event of a child; return its status once its process is gone."""
+    kind = event["event"]
+    if kind == "ready":
+        own = child.job.experiment.time_limit(child.job.identity.tier)
+        child.limit = own if limits.timeout is None else limits.timeout
+        child.deadline = time.monotonic() + child.limit
+        child.environment = event["environment"]
+    elif kind == "progress":
+        listener(child.job, event)
+    elif kind == "unwritable":
+        raise Unwritable(event["message"])
+    elif kind == "end":
+        child.status = event["status"]
+        child.deadline = time.monotonic() + 10.0
+        listener(child.job, event)
+    elif kind == "exit":
+        if child.status is None:
+            child.status, message = _post_mortem(child, event["code"])
+            path = _write_end(child, folder, child.status, message)
+            end = {"event": "end", "status": child.status, "message": message, "path": str(path)}
+            listener(child.job, end)
+        return child.status
+    return None
+
+
+def _post_mortem(child: Child, code: int) -> tuple[str, str]:
+    """Say what ended a process that wrote no record itself."""
+    if code == -signal.SIGKILL and time.monotonic() > child.deadline:
+        return "timeout", f"ended at its time limit of {child.limit:g} s"
+    if code == -signal.SIGKILL:
+        return "oom", "killed by the system, most likely for want of memory"
+    text = child.log.read_text(errors="replace")
+    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
+    return "error", f"process ended with code {code}: {lines[-1] if lines else 'no message'}"
+
+
+def _kill(child: Child) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+
+
+def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:
+    """Record the end of a process that could not do so; never in place of a settled record of the run."""
+    identity = child.job.identity
+    path = records.record_path(folder, identity)
+    if path.is_file() and records.read(path).status in records.SETTLED:
+        return path
+    ended = Record(identity, status, message, environment=child.environment, started=child.started)
+    ended.command = command(identity, child.device)
+    ended.duration_s = time.monotonic() - child.begun
+    return records.write(folder, ended)

@@ -1,1 +1,0 @@
-"""Replications: one package a paper or tutorial."""

@@ -1,0 +1,1 @@
+"""Experiment `blog.adjoint_memory`."""

@@ -1,0 +1,44 @@
+"""Experiment 2 of the tutorial: FFJORD carries a normal density to a crescent.
+
+| symbol | code | shape | equation |
+|---|---|---|---|
+| z, x | `z`, `path` | `(N, 2)` | base z ~ N(0, I) at t = T, data x at t = 0, dx/dt = f(t, x) between |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from replications.ffjord.method import in_test
+from replications.flows.density.cnf import CNF
+from replications.flows.ode.solve import trajectory
+from replications.tasks.density2d.evaluation import evaluate, points, rounded, trained
+
+if TYPE_CHECKING:
+    from bench.execution.worker import Run
+    from replications.tasks.density2d.declaration import ToyConfig
+
+TIMES = 21
+"""Times at which a path is kept."""
+PATHS = 150
+"""Paths from the base to the data; the figure draws some of them as lines and all as points."""
+
+
+def run(run: Run, config: ToyConfig) -> None:
+    """Train and measure as `ffjord.toy`; then follow points of the base to the crescent."""
+    flow = trained(run, config)
+    evaluate(run, flow, config)
+    x = points(run, config.data, 500, "shown")
+    run.curve("data", *rounded(x), "x", "y")
+    follow(run, cast(CNF, flow), config)
+
+
+@torch.no_grad()
+def follow(run: Run, flow: CNF, config: ToyConfig) -> None:
+    """Record the paths of points of the base, `(TIMES, PATHS)` end to end for each coordinate."""
+    z = flow.prior.sample(PATHS, run.torch_generator("paths"), dtype=torch.float32, device=run.device)
+    times = torch.linspace(flow.T, 0, TIMES, dtype=torch.float64)
+    path = trajectory(flow.counted, z, times, in_test(config).solver).double().cpu()
+    run.curve("paths", *rounded(path.reshape(-1, 2)), "x", "y")

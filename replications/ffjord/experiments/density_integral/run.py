@@ -1,0 +1,178 @@
+"""Experiment `ffjord.density_integral`: does a learned density integrate to one? (grathwohl2019ffjord, Figure 8).
+
+| symbol | code | shape | equation |
+|---|---|---|---|
+| p | `flow.log_prob(x).exp()` | `(N,)` | log p(x) = log p_0(z(x)) + delta(x) |
+| z | `flow.encode` | `(N, 1)` | increasing in x, as flows on the line are |
+| mass | `trapezoid` | scalar | integral of p over [-r, r] |
+| mass of the map | `map_mass` | scalar | P(z(r)) - P(z(-r)), P the normal distribution function |
+
+The mass of the computed map's own density is exact and lies in [0, 1]: what the solver gets wrong of delta, and nothing
+else, takes the integral away from it. Three more errors are measured apart in float64: of the trapezoidal rule, by its
+even points against its odd ones; of the ends of the interval, by the mass of the map outside (both at the smallest
+tolerance); and of points that share their steps, by solving only a few neighbours together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.data.toy2d import MIXTURE_VARIANCE
+from bench.errors import RunFailure
+from bench.stats import fit_exponent
+from replications.ffjord.method import build, in_test
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.ode.solve import Solver
+from replications.flows.training.settings import Training
+from replications.tasks import measure
+from replications.tasks.training import fit
+
+if TYPE_CHECKING:
+    from bench.execution.worker import Run
+    from replications.ffjord.experiments.diagnostics import DensityConfig
+
+CHECKED = 1000
+"""Test points on which solver error and inversion are measured."""
+SHOWN = 50
+"""Every so many points of the grid are kept for the figure."""
+
+
+def run(run: Run, config: DensityConfig) -> None:
+    """Train by maximum likelihood, then integrate the density at every tolerance."""
+    arguments: dict[str, Any] = {
+        "dim": 1, "hidden": list(config.hidden), "T": config.T, "learn_T": config.learn_T,
+    }  # fmt: skip
+    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
+    settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
+    fit(run, flow, config, lambda i: points(run, config, config.batch, f"batch/{i}"), settings)
+    run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
+    measure.end_time(run, flow)
+    test, how = points(run, config, config.test_points, "test"), in_test(config)
+    measure.likelihood(run, flow, test, how)
+    measure.solver_error(run, flow, test[:CHECKED], how)
+    measure.inversion(run, flow, test[:CHECKED], how)
+    masses(run, flow, config)
+
+
+def points(run: Run, config: DensityConfig, n: int, stream: str) -> Tensor:
+    """Return n fresh points `(n, 1)` of the mixture, on the run's device."""
+    x = draw(config.means, n, run.numpy_generator(stream))
+    return torch.tensor(x, dtype=torch.float32, device=run.device)
+
+
+def draw(means: tuple[float, ...], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return n points `(n, 1)` of the equal mixture of N(m, 0.4) over the means m."""
+    return rng.choice(means, (n, 1)) + rng.normal(0, MIXTURE_VARIANCE**0.5, (n, 1))
+
+
+def log_density(means: tuple[float, ...], x: Tensor) -> Tensor:
+    """Return the mixture's log-density in nats, `(N,)`, at points `(N, 1)`."""
+    parts = torch.distributions.Normal(
+        torch.tensor(means, dtype=x.dtype, device=x.device), MIXTURE_VARIANCE**0.5
+    )
+    return torch.logsumexp(parts.log_prob(x), 1) - float(np.log(len(means)))
+
+
+def trapezoid(values: Tensor, x: Tensor) -> float:
+    """Return the integral of `(N,)` values over increasing points `(N, 1)` by the trapezoidal rule."""
+    return torch.trapezoid(values, x[:, 0]).item()
+
+
+@torch.no_grad()
+def map_mass(flow: Flow, x: Tensor, how: Integration) -> float:
+    """Return P(z(b)) - P(z(a)), a and b the first and last of the points `(N, 1)`: the mass of the map between them."""
+    low, high = torch.special.ndtr(flow.encode(x, how)[[0, -1], 0]).tolist()
+    return float(high - low)
+
+
+@torch.no_grad()
+def integrate(flow: Flow, x: Tensor, how: Integration, batch: int) -> tuple[Tensor, float]:
+    """Return log p `(N,)` at the points and the mean NFE of a solve of `batch` neighbours."""
+    parts = x.split(batch)
+    flow.counted.reset()
+    log_p = torch.cat([flow.log_prob(part, how=how) for part in parts])
+    return log_p.double(), flow.counted.forward_evaluations / len(parts)
+
+
+def masses(run: Run, flow: Flow, config: DensityConfig) -> None:
+    """Record mass errors and NFE in float64 and float32, errors that are not the solver's, and the KL divergence."""
+    r, n = config.reach, config.points
+    x = torch.linspace(-r, r, n, dtype=torch.float64, device=run.device)[:, None]
+    rule = f"trapezoid, {n} points of [-{r:g}, {r:g}]"
+    with measure.in_float64(flow):
+        ladder(run, flow, x, config, rule)
+        tight = measure.at_tolerance(in_test(config), config.tolerances[-1])
+        log_p, _ = integrate(flow, x, tight, len(x))
+        other_errors(run, flow, x, config, log_p, rule)
+    ladder(run, flow, x.float(), config, rule)
+    target = log_density(config.means, x)
+    kl = trapezoid(target.exp() * (target - log_p), x)
+    run.metric("kl", kl, f"E_data[log data - log p]/{tight.protocol}/float64/{rule}")
+    for name, values in (("learned", log_p), ("data", target)):
+        run.curve(f"density[{name}]", x[::SHOWN, 0].tolist(), values[::SHOWN].exp().tolist(), "x", "p(x)")
+
+
+def ladder(run: Run, flow: Flow, x: Tensor, config: DensityConfig, rule: str) -> None:
+    """Record abs(mass - 1) and NFE at every tolerance, in the points' type, which the flow must have.
+
+    In float32 a tolerance that its rounding errors put out of reach is left out.
+    """
+    double = x.dtype == torch.float64
+    dtype = "float64" if double else "float32"
+    kept: list[float] = []
+    errors: list[float] = []
+    evaluations: list[float] = []
+    for tolerance in config.tolerances:
+        solver = Solver(rtol=tolerance, atol=tolerance, max_nfe=None if double else config.max_nfe)
+        try:
+            log_p, nfe = integrate(flow, x, Integration(solver), len(x))
+        except RunFailure:
+            if double:
+                raise
+            continue
+        key = f"{tolerance:g}" if double else f"{tolerance:g}, float32"
+        error = abs(trapezoid(log_p.exp(), x.double()) - 1)
+        run.metric(f"mass_error[{key}]", error, f"exact-trace/dopri5/{dtype}/{rule}, solved together")
+        run.metric(f"nfe[{key}]", nfe, f"exact-trace/dopri5/{dtype}/{rule}, solved together")
+        for series, value in ((kept, tolerance), (errors, error), (evaluations, nfe)):
+            series.append(value)
+    run.curve(f"mass_error/tolerance[{dtype}]", kept, errors, "rtol = atol", "|integral - 1|")
+    run.curve(f"nfe/tolerance[{dtype}]", kept, evaluations, "rtol = atol", "NFE")
+    if double:
+        protocol = f"exact-trace/dopri5/{dtype}/tolerance {kept[0]:g} to {kept[-1]:g}/{rule}"
+        for name, values in (("mass_error", errors), ("nfe", evaluations)):
+            fit = fit_exponent(kept, values)
+            run.metric(f"scaling_exponent[{name}/tolerance]", fit.slope, protocol, fit.n, fit.slope_se)
+
+
+def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: Tensor, rule: str) -> None:
+    """Record the errors of the rule and of the interval's ends, and the mass error of points that share fewer steps.
+
+    Args:
+        run: where to.
+        flow: in float64.
+        x: the points `(N, 1)`.
+        config: tolerances and batch.
+        log_p: log-densities there at the smallest tolerance, `(N,)`.
+        rule: its name in a protocol.
+    """
+    how = in_test(config)
+    tight = measure.at_tolerance(how, config.tolerances[-1])
+    even, odd = (trapezoid(log_p[k::2].exp(), x[k::2]) for k in (0, 1))
+    told = f"{tight.protocol}/float64/{rule}"
+    run.metric("mass_error[rule]", abs(even - odd), f"{told}/even points against odd points")
+    run.metric("mass_error[ends]", 1 - map_mass(flow, x, tight), f"{told}/mass of the map outside")
+    together = config.small_batch
+    key, told = (
+        f"{config.rtol:g}, {together} at a time",
+        f"{how.protocol}/float64/{rule}, solved {together} at a time",
+    )
+    log_p, nfe = integrate(flow, x, how, together)
+    run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), told)
+    run.metric(f"nfe[{key}]", nfe, told)

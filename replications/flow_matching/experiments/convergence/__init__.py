@@ -1,0 +1,1 @@
+"""Experiments `flow_matching.claims` and `blog.fm_vs_cnf`."""

@@ -1,0 +1,1 @@
+"""Densities carried along differential equations."""

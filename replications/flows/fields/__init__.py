@@ -1,0 +1,1 @@
+"""Vector fields f(t, x)."""

@@ -1,0 +1,69 @@
+"""What happened in a training."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+CURVE_POINTS = 300
+
+
+@dataclass
+class Log:
+    """What happened in training: one entry an iteration, but for `validations`: (iterations done, value)."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    nfe_forward: list[int] = field(default_factory=list)
+    nfe_backward: list[int] = field(default_factory=list)
+    validations: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def iteration_time(self) -> float:
+        """Median wall time of an iteration (loss, gradient, step), in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def train_time(self) -> float:
+        """Sum of the iterations' wall times, in seconds; without validations and checkpoints."""
+        return sum(self.seconds)
+
+    @property
+    def stale(self) -> int:
+        """Number of validations since the lowest value."""
+        return self._plateaus[-1] if self.validations else 0
+
+    @property
+    def stalest(self) -> int:
+        """The largest number of validations in a row that brought no new lowest value."""
+        return max(self._plateaus, default=0)
+
+    def dropped(self, plateau: int) -> int:
+        """Return how often more than `plateau` validations brought no new lowest value, counted anew after each."""
+        best, since, drops = math.inf, 0, 0
+        for _, value in self.validations:
+            since = 0 if value < best else since + 1
+            best = min(best, value)
+            if since > plateau:
+                since, drops = 0, drops + 1
+        return drops
+
+    @property
+    def _plateaus(self) -> list[int]:
+        """After each validation, the number since the lowest value."""
+        best, since, found = math.inf, 0, []
+        for _, value in self.validations:
+            since = 0 if value < best else since + 1
+            best = min(best, value)
+            found.append(since)
+        return found
+
+
+def blocks(values: Sequence[float], points: int = CURVE_POINTS) -> tuple[list[int], list[float]]:
+    """Return the last index (from 1) and the mean of each of at most `points` equal blocks of a series."""
+    size = math.ceil(len(values) / points)
+    parts = [values[start : start + size] for start in range(0, len(values), size)]
+    ends = [min(size * (i + 1), len(values)) for i in range(len(parts))]
+    return ends, [statistics.fmean(part) for part in parts]

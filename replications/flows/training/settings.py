@@ -1,0 +1,90 @@
+"""How to train: optimizer, schedule, clipping, average, validation, early stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Args:
+        iterations: number of optimizer steps.
+        lr: highest learning rate.
+        optimizer: `adam`, `adamw`, `sgd` or `rmsprop`.
+        momentum: of `sgd` and `rmsprop`.
+        weight_decay: decoupled for `adamw`, added to the gradient otherwise.
+        fused: make the whole step of `adam` or `adamw` in one kernel, the same but for rounding.
+        schedule: `constant`, `cosine` (to zero at the end), `polynomial` (of degree one: a straight line from the end
+            of the warm-up to zero at the end), `step`, `plateau` or `drops`.
+        milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
+        gamma: see `milestones`, `plateau` and `drops`.
+        plateau: `plateau` multiplies the rate by `gamma` for good where more than so many validations in a row brought
+            no new lowest value, again after more than twice as many, and so on.
+        drops: `drops` does so after each such row, counted anew after it; after so many, the next ends the training,
+            and the best weights are kept.
+        warmup: iterations of linear rise from lr / warmup.
+        clip_norm: largest Euclidean norm of the whole gradient; 0 leaves it as it is.
+        ema_decay: d of the averaged weights e <- d e + (1 - d) w; they are validated and kept. 0: no average.
+        validate_every: iterations between validations, the last iteration always has one; 0: that one only.
+        patience: stop after so many validations without a new lowest value, and keep the best weights;
+            0: never stop early and keep the last weights.
+        checkpoint_seconds: least time between two checkpoints.
+    """
+
+    iterations: int
+    lr: float
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    fused: bool = False
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    plateau: int = 0
+    drops: int = 0
+    warmup: int = 0
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    validate_every: int = 0
+    patience: int = 0
+    checkpoint_seconds: float = 20.0
+
+    def lr_at(self, iteration: int, stalest: int = 0, dropped: int = 0) -> float:
+        """Return the rate of an iteration, counted from 0.
+
+        Args:
+            iteration: from 0.
+            stalest: longest plateau so far, in validations.
+            dropped: number of plateaus so far, each counted anew.
+        """
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        passed = sum(iteration >= milestone for milestone in self.milestones)
+        factors = {
+            "constant": 1.0,
+            "cosine": 0.5 * (1 + math.cos(math.pi * iteration / self.iterations)),
+            "polynomial": 1 - max(0, iteration - self.warmup) / max(1, self.iterations - self.warmup),
+            "step": self.gamma**passed,
+            "plateau": self.gamma ** (max(0, stalest - 1) // self.plateau) if self.plateau else 1.0,
+            "drops": self.gamma**dropped,
+        }
+        return self.lr * rise * factors[self.schedule]
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of a model's parameters."""
+        parameters: Iterator[nn.Parameter] = model.parameters()
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        builders: dict[str, Callable[[], torch.optim.Optimizer]] = {
+            "adam": lambda: torch.optim.Adam(parameters, **shared, fused=self.fused or None),
+            "adamw": lambda: torch.optim.AdamW(parameters, **shared, fused=self.fused or None),
+            "sgd": lambda: torch.optim.SGD(parameters, momentum=self.momentum, **shared),
+            "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=self.momentum, **shared),
+        }
+        return builders[self.optimizer]()

@@ -1,0 +1,1 @@
+"""Experiment `neural_ode.mnist`."""

@@ -1,0 +1,1 @@
+"""Experiment `neural_ode.planar_cnf`."""

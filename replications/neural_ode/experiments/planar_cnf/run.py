@@ -1,0 +1,230 @@
+"""Experiment `neural_ode.planar_cnf`: continuous planar flows against layers, Figures 4 and 5 (chen2018neural).
+
+| quantity | metric | equation |
+|---|---|---|
+| free energy | `free_energy` | F = E_q[log q(x) + U(x)], mean over N points x of q |
+| reverse KL divergence | `kl` | KL(q, p) = F + log Z for p = e^-U / Z, log Z by quadrature |
+| test NLL | `nll` | -1/N sum_n log q(x_n), N points of the data |
+| error of the total mass | `mass_error` | abs(integral of q - 1) |
+| error of the inverse | `inversion_error` | 1/N sum_n abs(x_n - T^-1(T(x_n))), Euclidean |
+
+Density matching draws z of the base and carries it to x: the flow is `Inverted`, and fast from base to data. Maximum
+likelihood carries data to the base: the layers are fast that way, and their samples need a root for each layer.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.data import energies2d, toy2d
+from bench.execution.worker import Run
+from replications.flows.density.cnf import CNF
+from replications.flows.density.flow import Flow
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.solve import Solver
+from replications.flows.training.log import Log
+from replications.flows.training.loop import train
+from replications.flows.training.settings import Training
+from replications.neural_ode.experiments import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
+from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
+from replications.neural_ode.planar import PlanarField, PlanarLayers
+from replications.tasks import measure
+from replications.tasks.measure import curves
+
+REACH = 6.0
+"""The total mass is integrated over [-REACH, REACH]^2."""
+CHUNK = 2048
+"""Points of a grid solved together."""
+CHECKED = 1000
+"""Points of the inverse and of the solver's error."""
+
+
+def run(run: Run, config: PlanarConfig) -> None:
+    """Train one flow on one target and measure how well it fits."""
+    task = Matching(run, config) if config.target in energies2d.names() else Likelihood(run, config)
+    counted = task.flow.counted if config.method == "cnf" else None
+    log = train(run, task.flow, task.loss, settings(config), counted=counted)
+    record_training(task, log)
+    task.record_fit()
+    record_flow(task)
+    run.save_model(
+        "replications.neural_ode.experiments.planar_cnf.run:build", task.arguments, task.flow.state_dict()
+    )
+
+
+def settings(config: PlanarConfig) -> Training:
+    """Return the method's optimizer: Adam, or RMSprop with momentum."""
+    if config.method == "cnf":
+        return Training(config.cnf_iterations, config.cnf_learning_rate)
+    return Training(config.nf_iterations, config.nf_learning_rate, "rmsprop", config.nf_momentum)
+
+
+def build(
+    method: str,
+    units: int,
+    gate_hidden: int,
+    tolerance: float,
+    inverted: bool,
+    generator: torch.Generator | None = None,
+) -> Flow:
+    """Return a planar flow in two dimensions from N(0, I).
+
+    Args:
+        method: `cnf` (T = 1, exact divergence), `nf` or `nf_shrunk`; see `PlanarLayers`.
+        units: M hidden units, or layers.
+        gate_hidden: see `PlanarField`; of `cnf`.
+        tolerance: relative and absolute tolerance of dopri5; of `cnf`.
+        inverted: fast from base to data.
+        generator: draws the initial parameters; None where they are loaded.
+
+    Raises:
+        ValueError: unknown method.
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    prior = StandardNormal(2)
+    flow: Flow
+    if method == "cnf":
+        flow = CNF(PlanarField(2, units, gate_hidden, generator), prior, integration(tolerance))
+    elif method in ("nf", "nf_shrunk"):
+        flow = PlanarLayers(2, units, prior, generator, shrunk=method == "nf_shrunk")
+    else:
+        raise ValueError(f"method must be cnf, nf or nf_shrunk, not {method!r}")
+    return Inverted(flow) if inverted else flow
+
+
+def integration(tolerance: float) -> Integration:
+    """Return dopri5 at rtol = atol = tolerance, with exact divergence and the gradient of the computed solution."""
+    return Integration(Solver("dopri5", rtol=tolerance, atol=tolerance))
+
+
+class Task:
+    """A flow and what it is trained on."""
+
+    inverted: bool
+
+    def __init__(self, run: Run, config: PlanarConfig) -> None:
+        self.run, self.config = run, config
+        fields = ("method", "units", "gate_hidden", "tolerance")
+        self.arguments: dict[str, Any] = {name: getattr(config, name) for name in fields}
+        self.arguments["inverted"] = self.inverted
+        self.flow = build(**self.arguments, generator=run.torch_generator("init")).to(run.device)
+
+
+class Matching(Task):
+    """Density matching: the free energy is made small."""
+
+    objective, inverted = "free energy", True
+
+    def excess(self, n: int, stream: str) -> Tensor:
+        """Return log q(x) + U(x) `(N,)` of N points x of q; their mean estimates the free energy."""
+        assert isinstance(self.flow, Inverted)
+        z = self.flow.prior.sample(
+            n, self.run.torch_generator(stream), dtype=torch.float32, device=self.run.device
+        )
+        path = self.flow.flow.path(z)
+        energy: Tensor = energies2d.energy(self.config.target, path.z, torch)
+        return self.flow.prior.log_prob(z) - path.delta + energy
+
+    def loss(self, iteration: int) -> Tensor:
+        """Return the free energy over a batch."""
+        return self.excess(self.config.batch, f"batch/{iteration}").mean()
+
+    def points(self, n: int) -> Tensor:
+        """Return n points `(n, 2)` of the flow."""
+        return self.flow.sample(n, self.run.torch_generator("samples"))
+
+    @torch.no_grad()
+    def record_fit(self) -> None:
+        """Record free energy and KL divergence."""
+        self.flow.counted.reset()
+        excess = self.excess(self.config.test_points, "test").double()
+        n, mean, se = len(excess), excess.mean().item(), excess.std().item() / math.sqrt(len(excess))
+        self.run.metric("free_energy", mean, f"free-energy/{n} points", n, se)
+        log_z = energies2d.log_partition(self.config.target)
+        self.run.metric("kl", mean + log_z, f"reverse-kl/{n} points/log Z by quadrature", n, se)
+        record_test_evaluations(self, n)
+
+
+class Likelihood(Task):
+    """Maximum likelihood: fresh points of the data in every batch."""
+
+    objective, inverted = "nll", False
+
+    def draw(self, n: int, stream: str) -> Tensor:
+        """Return n points `(n, 2)` of the data."""
+        points = toy2d.draw(self.config.target, n, self.run.numpy_generator(stream))
+        return torch.tensor(points, dtype=torch.float32, device=self.run.device)
+
+    def loss(self, iteration: int) -> Tensor:
+        """Return the mean of -log q over a batch."""
+        return -self.flow.log_prob(self.draw(self.config.batch, f"batch/{iteration}")).mean()
+
+    def points(self, n: int) -> Tensor:
+        """Return n test points `(n, 2)` of the data."""
+        return self.draw(n, "test")
+
+    @torch.no_grad()
+    def record_fit(self) -> None:
+        """Record the test NLL."""
+        self.flow.counted.reset()
+        nll = -self.flow.log_prob(self.points(self.config.test_points)).double()
+        n, se = len(nll), nll.std().item() / math.sqrt(len(nll))
+        self.run.metric("nll", nll.mean().item(), f"nll/exact-trace or closed form/{n} points", n, se)
+        record_test_evaluations(self, n)
+
+
+def record_training(task: Matching | Likelihood, log: Log) -> None:
+    """Record curves, loss, size, time and memory; for a continuous flow its evaluations, means over training."""
+    run, config, n = task.run, task.config, len(log.losses)
+    curves(run, log)
+    last = max(1, n // 10)
+    run.metric("train_loss", statistics.fmean(log.losses[-last:]), f"{task.objective}/last {last} iterations")
+    run.metric("parameters", sum(p.numel() for p in task.flow.parameters()), "trainable")
+    step = f"batch {config.batch}"
+    run.metric("iteration_time", log.iteration_time, f"{step}/median", n)
+    run.metric("train_time", log.train_time, f"{step}/{n} iterations")
+    if config.method == "cnf":
+        told = f"{step}/{integration(config.tolerance).protocol}/mean over training"
+        run.metric("nfe_forward", statistics.fmean(log.nfe_forward), told, n)
+        run.metric("nfe_backward", statistics.fmean(log.nfe_backward), told, n)
+    measure.memory(run, lambda: task.loss(0).backward(), task.flow.parameters(), f"{step}/one step")
+
+
+def record_test_evaluations(task: Task, n: int) -> None:
+    """Record a continuous flow's evaluations since the last reset."""
+    if task.config.method == "cnf":
+        told = f"{integration(task.config.tolerance).protocol}/{n} points solved together"
+        task.run.metric("nfe_test", task.flow.counted.forward_evaluations, told)
+
+
+def record_flow(task: Matching | Likelihood) -> None:
+    """Record what must hold of any flow: inverse and total mass; a solver's error; the density's picture."""
+    run, config, flow = task.run, task.config, task.flow
+    x = task.points(CHECKED)
+    with torch.no_grad():
+        distance = (flow.decode(flow.encode(x)) - x).double().norm(dim=1)
+    run.metric("inversion_error", distance.mean().item(), "data to base and back/Euclidean", len(x))
+    axis = torch.linspace(-REACH, REACH, config.grid, dtype=torch.float64)
+    with measure.in_float64(flow):
+        mass = density(flow, axis, run.device).sum().item() * (axis[1] - axis[0]).item() ** 2
+    told = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
+    run.metric("mass_error", abs(mass - 1), told)
+    if config.method == "cnf":
+        measure.solver_error(run, flow, x, integration(config.tolerance))
+    cell = 2 * SHOWN_REACH / SHOWN_SIDE
+    axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
+    shown = [round(q, 5) for q in density(flow, axis, run.device).tolist()]
+    run.curve("density", range(len(shown)), shown, "cell", "q")
+
+
+@torch.no_grad()
+def density(flow: Flow, axis: Tensor, device: str) -> Tensor:
+    """Return q `(N * N,)` on the grid of an axis `(N,)`, first coordinate slowest."""
+    grid = torch.cartesian_prod(axis, axis).to(device)
+    return torch.cat([flow.log_prob(part).exp() for part in grid.split(CHUNK)]).cpu()

@@ -1,0 +1,55 @@
+"""OT-Flow learns a two-dimensional density."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from replications.flows.density.flow import Flow
+from replications.flows.ode.solve import Solver, trajectory
+from replications.ot_flow.measured import fit, in_periods, precision, record_costs
+from replications.ot_flow.method import build
+from replications.tasks.density2d import evaluation as toy
+
+if TYPE_CHECKING:
+    from bench.execution.worker import Run
+    from replications.ot_flow.experiments.toy.declaration import OTFlowToyConfig
+
+PATHS = 24
+"""Paths drawn in the picture."""
+
+
+def run(run: Run, config: OTFlowToyConfig) -> None:
+    """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
+    flow = trained(run, config)
+    x = toy.points(run, config.data, config.test_points, "test").to(precision(config))
+    record_costs(run, flow, x, config.own_steps)
+    flow.float()
+    toy.evaluate(run, flow, config)
+    _paths(run, flow, x[:PATHS].float(), config.path_times)
+
+
+def trained(run: Run, config: OTFlowToyConfig) -> Flow:
+    """Return the trained flow; its cost is recorded, and the model kept in float32."""
+    arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
+    dtype = precision(config)
+    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
+
+    def batch(iteration: int) -> Tensor:
+        return toy.points(run, config.data, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
+
+    validation = toy.points(run, config.data, config.validation_points, "validation").to(dtype)
+    fit(run, flow, config, batch, in_periods(config), validation)
+    state = {name: value.float() for name, value in flow.state_dict().items()}
+    run.save_model("replications.ot_flow.method:build", arguments, state)
+    return flow
+
+
+@torch.no_grad()
+def _paths(run: Run, flow: Flow, x: Tensor, times: int) -> None:
+    """Record the paths of some points, each at so many times, one path after another."""
+    when = torch.linspace(0, 1, times, device=x.device)
+    states = trajectory(flow.counted, x, when, Solver("rk4", steps=8 * (times - 1)))
+    run.curve("paths", *toy.rounded(states.transpose(0, 1).reshape(-1, 2)), "x", "y")

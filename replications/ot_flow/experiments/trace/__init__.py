@@ -1,0 +1,1 @@
+"""Experiment `ot_flow.trace`."""

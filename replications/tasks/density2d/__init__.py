@@ -1,0 +1,1 @@
+"""Densities in the plane."""

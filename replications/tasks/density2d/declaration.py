@@ -1,0 +1,88 @@
+"""What the experiments on two-dimensional densities are, for FFJORD and the papers that build on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from bench.errors import UserError
+from bench.experiment import Experiment
+from replications.tasks.flow_config import FlowConfig
+
+SETS = ("swissroll", "circles", "rings", "moons", "8gaussians", "pinwheel", "2spirals", "checkerboard")
+
+
+@dataclass(frozen=True)
+class ToyConfig(FlowConfig):
+    """Settings of a flow on a 2-D density; the defaults are those of FFJORD's published code (`train_toy.py`).
+
+    Args:
+        data: a set of `bench.data.toy2d`.
+        hidden: widths of the hidden layers, tanh and concatsquash.
+        test_points: fresh points of the test.
+        compared: points of each side where samples and data are compared.
+        grid: points a side of the grid over [-reach, reach]^2 on which the density is integrated.
+        reach: see `grid`.
+        mass_tolerances: rtol = atol of the solves that are integrated, in float64.
+    """
+
+    data: str = "8gaussians"
+    T: float = 0.5
+    hidden: tuple[int, ...] = (64, 64, 64)
+    test_points: int = 10_000
+    compared: int = 1000
+    grid: int = 160
+    reach: float = 6.0
+    mass_tolerances: tuple[float, ...] = (1e-3, 1e-5)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("grid", 2), ("compared", 40), ("test_points", 40)):
+            if getattr(self, name) < least:
+                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
+
+
+TIERS: dict[str, Mapping[str, Any]] = {
+    "smoke": {
+        "iterations": 2, "batch": 16, "hidden": (8, 8, 8), "test_points": 40, "compared": 40, "grid": 10,
+        "repeats": 1,
+    },
+    "cpu": {"iterations": 300, "batch": 256, "learning_rate": 5e-3},
+    "gpu": {},
+    "paper": {},
+}  # fmt: skip
+
+METRICS = (
+    "nll", "bits_per_dim", "nll_error", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
+    "train_time", "overhead", "kinetic_energy", "jacobian_norm", "mass_error", "inversion_error", "wasserstein2", "mmd",
+    "c2st", "peak_memory", "loglik_time", "sampling_time", "parameters", "end_time", "train_loss",
+)  # fmt: skip
+
+CAPTIONS = {
+    "cpu": "300 iterations of 256 points at learning rate 0.005, where the published code takes 10,000 of 100 at 0.001."
+}
+
+
+def toys(
+    name: str,
+    title: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Experiment:
+    """Return an experiment on 2-D densities; `settings` replace the published ones for all its variants."""
+    return Experiment(
+        name=name,
+        title=title,
+        config=ToyConfig(**settings),
+        run="replications.tasks.density2d.evaluation:run",
+        variants=variants,
+        tiers=TIERS,
+        metrics=METRICS,
+        figures={
+            "densities": "replications.tasks.figures:densities",
+            "training": "replications.tasks.figures:training",
+        },
+        captions=CAPTIONS,
+    )

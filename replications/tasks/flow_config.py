@@ -1,0 +1,53 @@
+"""Settings that the trainings of all flows share: integration, what RNODE and STEER change, optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """How a flow is integrated and trained.
+
+    Args:
+        solver: method in training; tests use dopri5.
+        steps: of a method with fixed steps; 0 for an adaptive one.
+        rtol: relative tolerance of an adaptive method, in training and tests.
+        atol: absolute tolerance, likewise.
+        divergence: in training: `exact`, `rademacher` or `gaussian`; tests are exact.
+        gradient: `checkpoint`, `adjoint` or `backprop`; see `replications.flows.ode.solve`.
+        kinetic: RNODE's lambda_K, weight of the mean over dimensions of f^2/2 beside a loss in bits/dim.
+        jacobian: RNODE's lambda_J, weight of the mean over dimensions of (J eps)^2, likewise.
+        spread: STEER's b in units of T: training ends at a random time of U((1 - b) T, (1 + b) T).
+        T: end time; where it starts, if learned.
+        learn_T: whether the end time is a parameter.
+        learning_rate: of Adam.
+        weight_decay: added to the gradient.
+        iterations: optimizer steps, at most.
+        batch: points an iteration.
+        repeats: timed steps of each kind, where a method's cost is compared with plain FFJORD's.
+    """
+
+    solver: str = "dopri5"
+    steps: int = 0
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    divergence: str = "exact"
+    gradient: str = "checkpoint"
+    kinetic: float = 0.0
+    jacobian: float = 0.0
+    spread: float = 0.0
+    T: float = 1.0
+    learn_T: bool = True
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    iterations: int = 10_000
+    batch: int = 100
+    repeats: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "repeats"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config key {name!r} must be at least 1, got {getattr(self, name)}")

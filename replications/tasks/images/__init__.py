@@ -1,0 +1,1 @@
+"""Density estimation on images."""

@@ -1,0 +1,1 @@
+"""Ways to the divergence of a network, and what each costs."""
