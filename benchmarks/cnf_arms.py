@@ -52,8 +52,8 @@ class Task:
 
     def __init__(self, setting: Setting) -> None:
         generator = torch.Generator().manual_seed(0)
-        how = {"time": "concatsquash", "activation": setting.activation}
-        self.field = MlpField(setting.dim, setting.hidden, generator, **how)
+        integration = {"time": "concatsquash", "activation": setting.activation}
+        self.field = MlpField(setting.dim, setting.hidden, generator, **integration)
         with torch.no_grad():
             for parameter in self.field.parameters():
                 parameter.mul_(GAIN)
@@ -110,8 +110,8 @@ def usual(setting: Setting) -> Iterator[CountedField]:
 def ours(setting: Setting, gradient: str = "checkpoint", compiled: bool = False) -> Iterator[CountedField]:
     """Train our way."""
     task = Task(setting)
-    how = Integration(SOLVER, Divergence("rademacher"), gradient, compiled=compiled)
-    flow = CNF(task.field, task.prior, how)
+    integration = Integration(SOLVER, Divergence("rademacher"), gradient, compiled=compiled)
+    flow = CNF(task.field, task.prior, integration)
     while True:
         flow.counted.reset()
         path = flow.path(task.x, task.eps)

@@ -145,7 +145,7 @@ def generation(
 ) -> Callable[[], Tensor]:
     """Return what generates our way."""
     prior = ShapedNormal(tuple(x0.shape[1:]))
-    flow = flow_of(velocity, prior, how=Integration(solver, compiled=compiled))
+    flow = flow_of(velocity, prior, integration=Integration(solver, compiled=compiled))
     return torch.no_grad()(lambda: flow.decode(x0))
 
 

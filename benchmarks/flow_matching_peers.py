@@ -55,13 +55,13 @@ def torchcfm(setting: Setting, compiled: bool = False) -> tuple[Task, Step]:
 def by_ode_solver(velocity: nn.Module, solver: Solver, x0: Tensor) -> Callable[[], Tensor]:
     """Return what generates by flow_matching's solver."""
     solve = importlib.import_module("flow_matching.solver").ODESolver(lambda x, t: velocity(t, x)).sample
-    how: dict[str, Any] = {
+    integration: dict[str, Any] = {
         "method": solver.method,
         "step_size": None if solver.steps is None else 1 / solver.steps,
         "atol": solver.atol,
         "rtol": solver.rtol,
     }
-    return lambda: cast(Tensor, solve(x_init=x0, **how))
+    return lambda: cast(Tensor, solve(x_init=x0, **integration))
 
 
 class _Loose(nn.Module):
@@ -80,9 +80,9 @@ def by_torchdyn(velocity: nn.Module, solver: Solver, x0: Tensor) -> Callable[[],
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # what its requirements say of themselves when they are imported
         core = importlib.import_module("torchdyn.core")
-        how: dict[str, Any] = {"sensitivity": "adjoint"}
-        how |= {"atol": solver.atol, "rtol": solver.rtol} if solver.adaptive else {}
-        model = core.NeuralODE(_Loose(velocity), solver=solver.method, **how)
+        integration: dict[str, Any] = {"sensitivity": "adjoint"}
+        integration |= {"atol": solver.atol, "rtol": solver.rtol} if solver.adaptive else {}
+        model = core.NeuralODE(_Loose(velocity), solver=solver.method, **integration)
     times = torch.linspace(0, 1, (solver.steps or 1) + 1)
     return torch.no_grad()(lambda: cast(Tensor, model.trajectory(x0, times)[-1]))
 

@@ -88,11 +88,11 @@ class Guided(nn.Module):
 
 
 def flow_of(
-    velocity: nn.Module, prior: Prior, times: Sequence[float] = UNIT, how: Integration = DEFAULT
+    velocity: nn.Module, prior: Prior, times: Sequence[float] = UNIT, integration: Integration = DEFAULT
 ) -> CNF:
     """Return the flow of a velocity that runs from noise at times[0] to data at times[1], a path's `times`."""
     start, end = times
-    return CNF(Reversed(velocity, end), prior, how, T=end - start)
+    return CNF(Reversed(velocity, end), prior, integration, T=end - start)
 
 
 def build(
@@ -174,4 +174,4 @@ def of_class(flow: UnitCubeFlow, labels: Tensor, w: float = 0.0) -> UnitCubeFlow
         raise UserError(f"labels must lie in 0..{unet.classes}, the last for none")
     end = cast(Reversed, inner.field.field).end
     guided = Guided(unet, labels, unet.classes, w)
-    return UnitCubeFlow(flow_of(guided, inner.prior, (end - inner.T, end), inner.how), alpha=None)
+    return UnitCubeFlow(flow_of(guided, inner.prior, (end - inner.T, end), inner.integration), alpha=None)

@@ -83,7 +83,7 @@ class PlanarField(nn.Module):
 class PlanarLayers(Flow):
     """A planar normalizing flow of M layers: data to base in closed form, base to data by a root for each layer.
 
-    Nothing is integrated, so that `eps`, `generator` and `how` change nothing. An evaluation is a layer passed.
+    Nothing is integrated, so that `eps`, `generator` and `integration` change nothing. An evaluation is a layer passed.
 
     Args:
         dim: D, dimension of the data.
@@ -123,7 +123,7 @@ class PlanarLayers(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry data x `(B, D)` to the base, with log det."""
         (u_hat, s), hidden = self.constrained(), []
@@ -134,11 +134,11 @@ class PlanarLayers(Flow):
         # 1 + (s - 1)(1 - h^2) as a sum of positive terms: s may be far below the rounding of 1.
         return Path(x, torch.log(squares + s[:, None] * (1 - squares)).sum(0), {})
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z of data x `(B, D)`."""
         return self.path(x).z
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x of base points z `(B, D)`, with gradient.
 
         Layer by layer from the last, a = w^T x solves a + (s - 1) tanh(a + b) = w^T z, and x = z - u^ tanh(a + b).

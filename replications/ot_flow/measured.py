@@ -120,7 +120,13 @@ def record_costs(run: Run, flow: Flow, x: Tensor, steps: int, batch: int = 1000,
 
 @torch.no_grad()
 def record_generated(
-    run: Run, flow: Flow, test: Tensor, how: Integration, n: int, batch: int = 1000, protocol: str = ""
+    run: Run,
+    flow: Flow,
+    test: Tensor,
+    integration: Integration,
+    n: int,
+    batch: int = 1000,
+    protocol: str = "",
 ) -> None:
     """Record the inverse error on all test points `(N, D)`, and the MMD between n generated and the first n of them.
 
@@ -128,13 +134,13 @@ def record_generated(
     MMD, exp(-|x - y|^2). The estimate is unbiased; `biased` has the terms k(x_i, x_i) = 1 too, as the authors' code
     where a sample holds more than 20,000 numbers: for rows far apart it is 1/n + 1/N, whatever is generated.
     """
-    told = protocol or how.solver.protocol
-    back = torch.cat([flow.decode(flow.encode(part, how), how) for part in test.split(batch)])
+    told = protocol or integration.solver.protocol
+    back = torch.cat([flow.decode(flow.encode(part, integration), integration) for part in test.split(batch)])
     error = (back - test).double().norm(dim=1)
     run.metric(f"inversion_error[{OWN}]", error.mean().item(), f"{told}/Euclidean", len(test))
     n = min(n, len(test))
     z = flow.prior.sample(n, run.torch_generator("generated"), dtype=test.dtype, device=test.device)
-    samples = torch.cat([flow.decode(part, how) for part in z.split(batch)])
+    samples = torch.cat([flow.decode(part, integration) for part in z.split(batch)])
     pair = samples.double().cpu().numpy(), test[:n].double().cpu().numpy()
     value, se = mmd(*pair, sigma=math.sqrt(0.5))
     kernel = f"kernel exp(-|x - y|^2)/{n} points"

@@ -65,9 +65,9 @@ def rk4(steps: int) -> Integration:
     return Integration(Solver("rk4", steps=steps), regularizers=REGULARIZERS)
 
 
-def costs(flow: Flow, x: Tensor, how: Integration) -> Costs:
-    """Return the terms of the objective of data x `(B, D)`; `how` integrates them."""
-    path = flow.path(x, how=how)
+def costs(flow: Flow, x: Tensor, integration: Integration) -> Costs:
+    """Return the terms of the objective of data x `(B, D)`; `integration` integrates them."""
+    path = flow.path(x, integration=integration)
     L, R = (path.integrals[name] for name in REGULARIZERS)
     C = -(flow.prior.log_prob(path.z) + path.delta)
     return Costs(L, C, R, 2 * L - (path.z - x).square().sum(1))

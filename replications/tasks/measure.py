@@ -79,7 +79,7 @@ def likelihood(
     run: Run,
     flow: Flow,
     x: Tensor,
-    how: Integration,
+    integration: Integration,
     batch: int = 1000,
     generator: torch.Generator | None = None,
     qualifier: str = "",
@@ -90,7 +90,7 @@ def likelihood(
         run: where to.
         flow: in evaluation mode.
         x: test points `(N, *S)`.
-        how: `exact` divergence for an exact likelihood; it names the protocol.
+        integration: `exact` divergence for an exact likelihood; it names the protocol.
         batch: points solved together; they share their steps.
         generator: of the probes of an estimate.
         qualifier: distinguishes several of one run, as in `nll[validation]`.
@@ -99,12 +99,12 @@ def likelihood(
     synchronize(run.device)
     start = time.perf_counter()
     parts = x.split(batch)
-    nll = -torch.cat([flow.log_prob(part, generator=generator, how=how) for part in parts])
+    nll = -torch.cat([flow.log_prob(part, generator=generator, integration=integration) for part in parts])
     synchronize(run.device)
     seconds = time.perf_counter() - start
     nll = nll.double().cpu()
     mean, se = nll.mean().item(), nll.std().item() / math.sqrt(len(nll))
-    key, protocol = f"[{qualifier}]" if qualifier else "", f"{how.protocol}/batch {batch}"
+    key, protocol = f"[{qualifier}]" if qualifier else "", f"{integration.protocol}/batch {batch}"
     bits = math.log(2) * math.prod(x.shape[1:])
     run.metric(f"nll{key}", mean, f"nll/{protocol}", len(nll), se)
     run.metric(f"bits_per_dim{key}", mean / bits, f"nll/{protocol}", len(nll), se / bits)
@@ -117,14 +117,19 @@ def likelihood(
 
 @torch.no_grad()
 def solver_error(
-    run: Run, flow: Flow, x: Tensor, how: Integration, eps: Tensor | None = None, tolerance: float = 1e-8
+    run: Run,
+    flow: Flow,
+    x: Tensor,
+    integration: Integration,
+    eps: Tensor | None = None,
+    tolerance: float = 1e-8,
 ) -> None:
     """Record what solver and float32 get wrong of the NLL of some points, against float64 solved to 1e-8."""
-    tight = at_tolerance(how, tolerance)
-    loose = flow.log_prob(x, eps, how=how).double()
+    tight = at_tolerance(integration, tolerance)
+    loose = flow.log_prob(x, eps, integration=integration).double()
     with in_float64(flow):
-        exact = flow.log_prob(x.double(), None if eps is None else eps.double(), how=tight)
-    protocol = f"{how.protocol} against {tight.solver.protocol} in float64"
+        exact = flow.log_prob(x.double(), None if eps is None else eps.double(), integration=tight)
+    protocol = f"{integration.protocol} against {tight.solver.protocol} in float64"
     run.metric("nll_error", (loose.mean() - exact.mean()).abs().item(), protocol, len(x))
     run.metric(
         "nll_error[largest]", (loose - exact).abs().max().item(), f"{protocol}/largest of a point", len(x)
@@ -132,28 +137,28 @@ def solver_error(
 
 
 @torch.no_grad()
-def inversion(run: Run, flow: Flow, x: Tensor, how: Integration) -> None:
+def inversion(run: Run, flow: Flow, x: Tensor, integration: Integration) -> None:
     """Record the mean Euclidean distance of points from where decoding their code leads."""
-    distance = (flow.decode(flow.encode(x, how), how) - x).flatten(1).double().norm(dim=1)
-    run.metric("inversion_error", distance.mean().item(), f"{how.solver.protocol}/Euclidean", len(x))
+    distance = (flow.decode(flow.encode(x, integration), integration) - x).flatten(1).double().norm(dim=1)
+    run.metric("inversion_error", distance.mean().item(), f"{integration.solver.protocol}/Euclidean", len(x))
 
 
 @torch.no_grad()
 def regularity(
-    run: Run, flow: Flow, x: Tensor, how: Integration, generator: torch.Generator | None = None
+    run: Run, flow: Flow, x: Tensor, integration: Integration, generator: torch.Generator | None = None
 ) -> None:
     """Record the summed kinetic energy and Jacobian norm along the paths of some points."""
-    how = dataclasses.replace(how, regularizers=REGULARITY)
-    path = flow.path(x, generator=generator, how=how)
+    integration = dataclasses.replace(integration, regularizers=REGULARITY)
+    path = flow.path(x, generator=generator, integration=integration)
     for name, key in zip(("kinetic_energy", "jacobian_norm"), REGULARITY):
-        run.metric(name, path.integrals[key].mean().item(), how.protocol, len(x))
+        run.metric(name, path.integrals[key].mean().item(), integration.protocol, len(x))
 
 
-def checks(run: Run, flow: Flow, x: Tensor, how: Integration) -> None:
+def checks(run: Run, flow: Flow, x: Tensor, integration: Integration) -> None:
     """Record the error of the solver, of the inverse, and the regularity, on some points, with the exact divergence."""
-    solver_error(run, flow, x, how)
-    inversion(run, flow, x, how)
-    regularity(run, flow, x, how)
+    solver_error(run, flow, x, integration)
+    inversion(run, flow, x, integration)
+    regularity(run, flow, x, integration)
 
 
 def end_time(run: Run, flow: Flow) -> None:
@@ -205,9 +210,9 @@ def _back(step: Callable[[int], Tensor], iteration: int) -> None:
     step(iteration).backward()
 
 
-def without_training(how: Integration) -> Integration:
+def without_training(integration: Integration) -> Integration:
     """Return the same integration without what belongs to training alone: regularizers, random end time."""
-    return dataclasses.replace(how, regularizers=(), spread=0.0)
+    return dataclasses.replace(integration, regularizers=(), spread=0.0)
 
 
 @contextmanager
@@ -219,9 +224,11 @@ def in_float64(flow: Flow) -> Iterator[None]:
     flow.to(kept)
 
 
-def at_tolerance(how: Integration, tolerance: float) -> Integration:
+def at_tolerance(integration: Integration, tolerance: float) -> Integration:
     """Return the same integration at rtol = atol = tolerance."""
-    return dataclasses.replace(how, solver=dataclasses.replace(how.solver, rtol=tolerance, atol=tolerance))
+    return dataclasses.replace(
+        integration, solver=dataclasses.replace(integration.solver, rtol=tolerance, atol=tolerance)
+    )
 
 
 def memory(run: Run, step: Callable[[], object], parameters: Iterable[Tensor], protocol: str) -> None:

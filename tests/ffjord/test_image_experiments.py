@@ -115,9 +115,11 @@ def test_figures_are_drawn_from_the_record(job: Run) -> None:
 def test_trained_model_loads(job: Run) -> None:
     path = write(job.folder, Record(job.identity, "done", metrics=job.metrics))
     config = EXPERIMENT.configure(job.identity.variant, "smoke")
-    flow, data, how = bench.load(path), Pixels(job, config), in_test(config)
+    flow, data, integration = bench.load(path), Pixels(job, config), in_test(config)
     with torch.no_grad():
-        found = -flow.log_prob(data.test_points(), generator=job.torch_generator("test probes"), how=how)
+        found = -flow.log_prob(
+            data.test_points(), generator=job.torch_generator("test probes"), integration=integration
+        )
     assert found.double().mean().item() == pytest.approx(job.metrics["nll"].value, rel=1e-6)
 
 
@@ -136,7 +138,7 @@ def test_loss_is_bits_and_penalties_up_to_scale_and_constant() -> None:
     flow, dim = build((1, 8, 8), (4,), blocks=1, alpha=config.alpha), 64
     x = Pixels(job, config).batch(0)
     loss = objective(flow, x, config, job.torch_generator("probes"))
-    path = flow.path(x, generator=job.torch_generator("probes"), how=in_training(config))
+    path = flow.path(x, generator=job.torch_generator("probes"), integration=in_training(config))
     nll = -(flow.prior.log_prob(path.z) + path.delta).mean()
     bits = (nll / dim + math.log(17)) / math.log(2)
     whole = bits + sum(0.01 * path.integrals[name].mean() for name in ("kinetic_half_mean", "jacobian_mean"))
@@ -192,9 +194,9 @@ def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None
         lambda y: field(torch.tensor(0.0), y), torch.zeros(1, 1, 4, 4)
     )
     symmetric = (jacobian.reshape(16, 16) + jacobian.reshape(16, 16).T) / 2
-    how = in_test(EXPERIMENT.configure("rnode", "smoke"))
+    integration = in_test(EXPERIMENT.configure("rnode", "smoke"))
     with torch.no_grad():
-        trace_variance(job, flow, x, how, 4000, 50)
+        trace_variance(job, flow, x, integration, 4000, 50)
     expected = 2 * symmetric.square().sum().item()
     found = {key: measured.value for key, measured in job.metrics.items()}
     assert found["trace_variance"] == pytest.approx(expected, rel=0.15)

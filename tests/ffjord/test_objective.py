@@ -44,11 +44,11 @@ def flow() -> torch.nn.Module:
 def test_the_objective_is_the_nll_and_the_weighted_means_over_dimensions() -> None:
     model, x, eps = flow(), normal(7, 3), normal(1, 7, 3, seed=2)
     plain = objective(model, x, CONFIG, eps=eps)
-    how = in_training(CONFIG)
-    assert torch.equal(plain, -model.log_prob(x, eps, how=how).mean())
+    integration = in_training(CONFIG)
+    assert torch.equal(plain, -model.log_prob(x, eps, integration=integration).mean())
     weighted = dataclasses.replace(CONFIG, kinetic=0.3, jacobian=0.7)
-    summed = dataclasses.replace(how, regularizers=("kinetic_sum", "jacobian_sum"))
-    integrals = model.path(x, eps, how=summed).integrals
+    summed = dataclasses.replace(integration, regularizers=("kinetic_sum", "jacobian_sum"))
+    integrals = model.path(x, eps, integration=summed).integrals
     penalty = 0.3 * integrals["kinetic_sum"].mean() / (2 * 3) + 0.7 * integrals["jacobian_sum"].mean() / 3
     expected = plain + 3 * math.log(2) * penalty  # three dimensions, a loss in bits/dim
     torch.testing.assert_close(objective(model, x, weighted, eps=eps), expected)

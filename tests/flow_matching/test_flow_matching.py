@@ -264,12 +264,12 @@ def test_the_closed_form_field_has_the_density_of_its_path(path: object) -> None
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun2", "rk4", "dopri5"])
 def test_every_solver_of_the_papers_samples(method: str) -> None:
-    how = Integration(Solver(method, 1e-6, 1e-6, steps=None if method == "dopri5" else 50))
+    integration = Integration(Solver(method, 1e-6, 1e-6, steps=None if method == "dopri5" else 50))
     flow = flow_of(Closed(LinearPath()), IsotropicNormal(2, 1.0))
     z = normal(50, 2)
     reference = flow.decode(z, TIGHT)
     bound = {"euler": 0.3, "midpoint": 0.02, "heun2": 0.02, "rk4": 1e-3, "dopri5": 1e-4}[method]
-    error = (flow.decode(z, how) - reference).abs().max().item()
+    error = (flow.decode(z, integration) - reference).abs().max().item()
     assert 0 < error < bound
 
 
@@ -306,14 +306,17 @@ def test_flows_of_a_class_share_the_network_and_differ_by_class() -> None:
     with torch.no_grad():
         for seed, parameter in enumerate(flow.parameters()):
             parameter.copy_(0.3 * normal(*parameter.shape, seed=seed))
-    how = Integration(Solver("rk4", steps=4), Divergence("gaussian"))
+    integration = Integration(Solver("rk4", steps=4), Divergence("gaussian"))
     x = normal(3, 1, 4, 4).sigmoid()
     first, second, none = (of_class(flow, torch.full((3,), c)) for c in range(3))
     assert velocity_of(first).velocity is velocity_of(flow)  # type: ignore[union-attr]
-    log_p = [each.log_prob(x, generator=generator(), how=how) for each in (first, second, none, flow)]
+    log_p = [
+        each.log_prob(x, generator=generator(), integration=integration)
+        for each in (first, second, none, flow)
+    ]
     assert (log_p[0] - log_p[1]).abs().min() > 1e-4
     torch.testing.assert_close(log_p[2], log_p[3], rtol=1e-10, atol=1e-10)
-    samples = of_class(flow, torch.tensor([0, 1, 1]), 1.5).sample(3, generator(), how)
+    samples = of_class(flow, torch.tensor([0, 1, 1]), 1.5).sample(3, generator(), integration)
     assert samples.shape == (3, 1, 4, 4)
     with pytest.raises(UserError, match=r"0\.\.2"):
         of_class(flow, torch.tensor([3]))

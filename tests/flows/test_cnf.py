@@ -27,13 +27,13 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
-def cnf(how: Integration = TIGHT, dim: int = 2, learn_T: bool = False) -> CNF:
+def cnf(integration: Integration = TIGHT, dim: int = 2, learn_T: bool = False) -> CNF:
     """A flow far enough from the identity that an error shows."""
     field = MlpField(dim, (16, 16), generator(), time="concatsquash")
     with torch.no_grad():
         for weight in field.parameters():
             weight *= 3
-    return CNF(field, StandardNormal(dim), how, T=1.5, learn_T=learn_T).double()
+    return CNF(field, StandardNormal(dim), integration, T=1.5, learn_T=learn_T).double()
 
 
 def loss(flow: CNF, x: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -64,8 +64,8 @@ class Linear(nn.Module):
 
 def test_linear_flow_is_the_normal_density_of_its_closed_form() -> None:
     field, T = Linear(), 1.5
-    how = dataclasses.replace(TIGHT, regularizers=("jacobian_sum", "kinetic_sum"))
-    flow, x = CNF(field, StandardNormal(2), how, T=T), normal(5, 2)
+    integration = dataclasses.replace(TIGHT, regularizers=("jacobian_sum", "kinetic_sum"))
+    flow, x = CNF(field, StandardNormal(2), integration, T=T), normal(5, 2)
     backwards = torch.linalg.matrix_exp(-T * field.matrix.detach())
     exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), backwards @ backwards.T)
     torch.testing.assert_close(flow.log_prob(x), exact.log_prob(x), rtol=1e-7, atol=1e-7)
@@ -82,28 +82,30 @@ def test_linear_flow_is_the_normal_density_of_its_closed_form() -> None:
 
 def test_estimated_density_is_unbiased_in_delta_and_fixed_by_its_probes() -> None:
     flow, n = cnf(), 2000
-    how = Integration(Solver(rtol=1e-5, atol=1e-5), Divergence("rademacher"))
+    integration = Integration(Solver(rtol=1e-5, atol=1e-5), Divergence("rademacher"))
     x = normal(1, 2).expand(n, 2)
     with torch.no_grad():
-        delta = flow.path(x, generator=generator(), how=how).delta
+        delta = flow.path(x, generator=generator(), integration=integration).delta
         exact = flow.path(x[:1]).delta
         assert (delta.mean() - exact).abs() < 4 * delta.std() / n**0.5
-        eps = how.divergence.draw(x[:8], generator())
-        first, again = (flow.log_prob(x[:8], eps, how=how) for _ in range(2))
-        drawn = flow.log_prob(x[:8], generator=generator(), how=how)
+        eps = integration.divergence.draw(x[:8], generator())
+        first, again = (flow.log_prob(x[:8], eps, integration=integration) for _ in range(2))
+        drawn = flow.log_prob(x[:8], generator=generator(), integration=integration)
     assert torch.equal(first, again)
     assert torch.equal(first, drawn)
     assert first.std() > 0
     with pytest.raises(RequestError, match="needs probes"):
-        flow.log_prob(x, how=how)
+        flow.log_prob(x, integration=integration)
 
 
 @pytest.mark.parametrize("mode", ["adjoint", "checkpoint"])
 def test_gradient_modes_agree(mode: str) -> None:
-    how = Integration(TIGHT.solver, Divergence("gaussian"), "backprop", ("kinetic_sum", "jacobian_mean"))
-    flow, x, eps = cnf(how, learn_T=True), normal(8, 2), normal(1, 8, 2, seed=3)
+    integration = Integration(
+        TIGHT.solver, Divergence("gaussian"), "backprop", ("kinetic_sum", "jacobian_mean")
+    )
+    flow, x, eps = cnf(integration, learn_T=True), normal(8, 2), normal(1, 8, 2, seed=3)
     reference = gradient(flow, loss(flow, x, eps))
-    flow.how = dataclasses.replace(how, gradient=mode)
+    flow.integration = dataclasses.replace(integration, gradient=mode)
     tolerance = 1e-11 if mode == "checkpoint" else 1e-6
     torch.testing.assert_close(gradient(flow, loss(flow, x, eps)), reference, rtol=tolerance, atol=tolerance)
 
@@ -138,10 +140,10 @@ def test_a_path_may_end_elsewhere(learn_T: bool) -> None:
     torch.testing.assert_close(flow.path(x, end=0.6).delta, shorter.path(x).delta, rtol=1e-7, atol=1e-7)
 
 
-def evaluations(flow: CNF, x: Tensor, how: Integration) -> int:
+def evaluations(flow: CNF, x: Tensor, integration: Integration) -> int:
     flow.counted.reset()
     with torch.no_grad():
-        flow.path(x, how=how)
+        flow.path(x, integration=integration)
     return flow.counted.forward_evaluations
 
 
@@ -163,8 +165,12 @@ def test_regularizers_steer_only_where_told_to() -> None:
     assert evaluations(flow, x, unsteered) == evaluations(flow, x, plain)
     assert evaluations(flow, x, steered) > evaluations(flow, x, plain)
     exact = torch.full((8,), 2 * 2.0**9 / 9, dtype=torch.float64)
-    torch.testing.assert_close(flow.path(x, how=steered).integrals["kinetic_sum"], exact, rtol=1e-5, atol=0)
-    torch.testing.assert_close(flow.path(x, how=unsteered).integrals["kinetic_sum"], exact, rtol=0.2, atol=0)
+    torch.testing.assert_close(
+        flow.path(x, integration=steered).integrals["kinetic_sum"], exact, rtol=1e-5, atol=0
+    )
+    torch.testing.assert_close(
+        flow.path(x, integration=unsteered).integrals["kinetic_sum"], exact, rtol=0.2, atol=0
+    )
     assert unsteered.protocol == "exact-trace/dopri5-1e-6-1e-9"
     assert steered.protocol == "exact-trace/dopri5-1e-6-1e-9/steered"
 
@@ -182,13 +188,13 @@ def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = compiled_steps("eager")
     monkeypatch.setattr(replications.flows.ode.integrate, "compiled_steps", lambda: traced)
     regularizers = ("kinetic_half_mean", "jacobian_mean")
-    how = Integration(Solver("rk4", steps=3), Divergence("rademacher"), regularizers=regularizers)
-    flow, x = cnf(how, learn_T=True), normal(8, 2)
-    eps = how.divergence.draw(x, generator())
+    integration = Integration(Solver("rk4", steps=3), Divergence("rademacher"), regularizers=regularizers)
+    flow, x = cnf(integration, learn_T=True), normal(8, 2)
+    eps = integration.divergence.draw(x, generator())
     eager = gradient(flow, loss(flow, x, eps))
     counts = flow.counted.forward_evaluations, flow.counted.backward_evaluations
     flow.counted.reset()
-    flow.how = dataclasses.replace(how, compiled=True)
+    flow.integration = dataclasses.replace(integration, compiled=True)
     torch.testing.assert_close(gradient(flow, loss(flow, x, eps)), eager, rtol=1e-10, atol=1e-10)
     assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == counts
 
@@ -208,18 +214,20 @@ def test_faults_are_named() -> None:
 
 
 def test_a_random_end_time_is_uniform_and_drawn_anew_for_each_solve() -> None:
-    how = Integration(Solver("rk4", steps=2), spread=0.75)
+    integration = Integration(Solver("rk4", steps=2), spread=0.75)
     draws = generator(5)
-    ends = torch.tensor([how.draw_end(draws) for _ in range(4000)])
+    ends = torch.tensor([integration.draw_end(draws) for _ in range(4000)])
     assert 0.25 <= ends.min() < 0.26
     assert 1.74 < ends.max() <= 1.75
     assert ends.mean().item() == pytest.approx(1.0, abs=4 * 0.75 / 3**0.5 / 4000**0.5)
     flow, x = cnf(), normal(4, 2)
-    same = flow.path(x, generator=generator(7), how=how).z
-    end = how.draw_end(generator(7))
-    torch.testing.assert_close(same, flow.path(x, how=how, end=end).z)
-    assert not torch.equal(same, flow.path(x, generator=generator(8), how=how).z)
-    assert torch.equal(flow.encode(x, how), flow.encode(x, dataclasses.replace(how, spread=0.0)))
+    same = flow.path(x, generator=generator(7), integration=integration).z
+    end = integration.draw_end(generator(7))
+    torch.testing.assert_close(same, flow.path(x, integration=integration, end=end).z)
+    assert not torch.equal(same, flow.path(x, generator=generator(8), integration=integration).z)
+    assert torch.equal(
+        flow.encode(x, integration), flow.encode(x, dataclasses.replace(integration, spread=0.0))
+    )
 
 
 def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
@@ -229,8 +237,10 @@ def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
     eps = plain.divergence.draw(x, generator(7))
     ends = generator(7)
     plain.divergence.draw(x, ends)
-    path = flow.path(x, generator=generator(7), how=steer)
-    torch.testing.assert_close(path.delta, flow.path(x, eps, how=plain, end=steer.draw_end(ends)).delta)
+    path = flow.path(x, generator=generator(7), integration=steer)
+    torch.testing.assert_close(
+        path.delta, flow.path(x, eps, integration=plain, end=steer.draw_end(ends)).delta
+    )
 
 
 @pytest.mark.parametrize("spread", [-0.1, 1.0])
@@ -241,4 +251,4 @@ def test_a_spread_outside_its_range_is_refused(spread: float) -> None:
 
 def test_a_random_end_time_needs_a_generator() -> None:
     with pytest.raises(RequestError, match="needs a generator"):
-        cnf().path(normal(2, 2), how=Integration(spread=0.5))
+        cnf().path(normal(2, 2), integration=Integration(spread=0.5))

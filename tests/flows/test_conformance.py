@@ -41,7 +41,7 @@ class Case:
 
     build: Callable[[], Flow]
     shape: tuple[int, ...] = (2,)
-    how: Integration = TIGHT
+    integration: Integration = TIGHT
     cube: bool = False
     idle: tuple[str, ...] = ()
 
@@ -53,7 +53,7 @@ class Case:
     @property
     def smooth(self) -> Integration:
         """The same with a gradient that can be taken again and without regularizers."""
-        return dataclasses.replace(self.how, gradient="backprop", regularizers=())
+        return dataclasses.replace(self.integration, gradient="backprop", regularizers=())
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -70,10 +70,12 @@ def moved(module: nn.Module, factor: float = 3.0) -> None:
             weight *= factor
 
 
-def cnf(how: Integration = TIGHT, dim: int = 2, learn_T: bool = False, seed: int = 0, T: float = 1.5) -> CNF:
+def cnf(
+    integration: Integration = TIGHT, dim: int = 2, learn_T: bool = False, seed: int = 0, T: float = 1.5
+) -> CNF:
     field = MlpField(dim, (16, 16), generator(seed), time="concatsquash")
     moved(field)
-    return CNF(field, StandardNormal(dim), how, T=T, learn_T=learn_T).double()
+    return CNF(field, StandardNormal(dim), integration, T=T, learn_T=learn_T).double()
 
 
 def chain() -> Flow:
@@ -124,8 +126,8 @@ def matching_images() -> Flow:
     return flow
 
 
-def continuous(how: Integration, **kwargs: int | bool) -> Case:
-    return Case(lambda: cnf(how, **kwargs), (kwargs.get("dim", 2),), how)  # type: ignore[arg-type]
+def continuous(integration: Integration, **kwargs: int | bool) -> Case:
+    return Case(lambda: cnf(integration, **kwargs), (kwargs.get("dim", 2),), integration)  # type: ignore[arg-type]
 
 
 FLOWS: dict[str, Case] = {
@@ -145,7 +147,7 @@ FLOWS: dict[str, Case] = {
     "multi-scale": Case(multiscale, (1, 4, 4)),
     "transport": Case(
         transport,
-        how=dataclasses.replace(TIGHT, regularizers=REGULARIZERS),
+        integration=dataclasses.replace(TIGHT, regularizers=REGULARIZERS),
         idle=("field.field.potential.c",),
     ),
     "flow matching": Case(matching),
@@ -159,8 +161,8 @@ def case(request: pytest.FixtureRequest) -> Case:
     return FLOWS[request.param]
 
 
-def loss(flow: Flow, x: Tensor, how: Integration) -> Tensor:
-    path = flow.path(x, how=how)
+def loss(flow: Flow, x: Tensor, integration: Integration) -> Tensor:
+    path = flow.path(x, integration=integration)
     return sum(
         (r.mean() for r in path.integrals.values()), -(flow.prior.log_prob(path.z) + path.delta).mean()
     )
@@ -168,34 +170,34 @@ def loss(flow: Flow, x: Tensor, how: Integration) -> Tensor:
 
 def test_shapes(case: Case) -> None:
     flow = case.build()
-    x = flow.sample(5, generator(), case.how)
-    z = flow.encode(x, case.how)
+    x = flow.sample(5, generator(), case.integration)
+    z = flow.encode(x, case.integration)
     assert z.flatten(1).shape == x.flatten(1).shape  # a base point may have another shape than the data
-    assert x.shape == flow.decode(z, case.how).shape == (5, *case.shape)
-    assert flow.log_prob(x, how=case.how).shape == (5,)
+    assert x.shape == flow.decode(z, case.integration).shape == (5, *case.shape)
+    assert flow.log_prob(x, integration=case.integration).shape == (5,)
     assert not x.requires_grad
 
 
 def test_decode_undoes_encode(case: Case) -> None:
     flow, x = case.build(), case.points(6)
-    z = flow.encode(x, case.how)
+    z = flow.encode(x, case.integration)
     assert (z.flatten(1) - x.flatten(1)).abs().max() > 0.1
-    torch.testing.assert_close(flow.decode(z, case.how), x, rtol=0, atol=1e-6)
-    torch.testing.assert_close(flow.path(x, how=case.how).z, z, rtol=0, atol=1e-6)
+    torch.testing.assert_close(flow.decode(z, case.integration), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(flow.path(x, integration=case.integration).z, z, rtol=0, atol=1e-6)
 
 
 def test_log_determinant_is_that_of_the_full_jacobian(case: Case) -> None:
     flow, x, d = case.build(), case.points(4), math.prod(case.shape)
     rows = torch.autograd.functional.jacobian(lambda y: flow.encode(y, case.smooth).sum(0), x)
     jacobian = rows.reshape(d, len(x), d).transpose(0, 1)
-    delta = flow.path(x, how=case.how).delta
+    delta = flow.path(x, integration=case.integration).delta
     assert delta.abs().max() > 0.1
     torch.testing.assert_close(delta, torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_reaches_every_parameter(case: Case) -> None:
     flow = case.build()
-    loss(flow, case.points(16), case.how).backward()
+    loss(flow, case.points(16), case.integration).backward()
     assert set(case.idle) <= {name for name, _ in flow.named_parameters()}
     for name, parameter in flow.named_parameters():
         if name in case.idle:
@@ -208,7 +210,7 @@ def test_gradient_reaches_every_parameter(case: Case) -> None:
 
 def test_same_seed_same_sample(case: Case) -> None:
     flow = case.build()
-    first, again, other = (flow.sample(4, generator(seed), case.how) for seed in (1, 1, 2))
+    first, again, other = (flow.sample(4, generator(seed), case.integration) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -217,22 +219,22 @@ def test_same_seed_same_sample(case: Case) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_type_and_device_are_those_of_the_parameters(case: Case, dtype: torch.dtype, device: str) -> None:
     flow = case.build().to(device, dtype)
-    how = dataclasses.replace(case.how, solver=Solver("rk4", steps=4))
-    x = flow.sample(4, generator(), how)
-    for value in (x, flow.encode(x, how), flow.log_prob(x, how=how)):
+    integration = dataclasses.replace(case.integration, solver=Solver("rk4", steps=4))
+    x = flow.sample(4, generator(), integration)
+    for value in (x, flow.encode(x, integration), flow.log_prob(x, integration=integration)):
         assert (value.dtype, value.device.type) == (dtype, device)
 
 
 def test_saved_and_loaded_it_is_the_same(case: Case) -> None:
     flow, x = case.build(), case.points(4)
-    before = flow.log_prob(x, how=case.how)
+    before = flow.log_prob(x, integration=case.integration)
     state = {name: value.clone() for name, value in flow.state_dict().items()}
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.1)
-    assert not torch.allclose(flow.log_prob(x, how=case.how), before)
+    assert not torch.allclose(flow.log_prob(x, integration=case.integration), before)
     flow.load_state_dict(state)
-    assert torch.equal(flow.log_prob(x, how=case.how), before)
+    assert torch.equal(flow.log_prob(x, integration=case.integration), before)
 
 
 @pytest.mark.parametrize("name", [name for name, case in FLOWS.items() if math.prod(case.shape) <= 2])
@@ -241,9 +243,9 @@ def test_density_integrates_to_one(name: str) -> None:
     flow, dim = case.build(), case.shape[0]
     axis = torch.linspace(-9, 9, 2001 if dim == 1 else 121, dtype=torch.float64)
     points = torch.cartesian_prod(*[axis] * dim).reshape(-1, dim)
-    how = case.how if case.how.solver.fixed else LOOSE
+    integration = case.integration if case.integration.solver.fixed else LOOSE
     with torch.no_grad():
-        density = flow.log_prob(points, how=how).exp()
+        density = flow.log_prob(points, integration=integration).exp()
     assert (density - flow.prior.log_prob(points).exp()).abs().max() > 0.1 * density.max()
     assert (density.sum() * (axis[1] - axis[0]) ** dim).item() == pytest.approx(1.0, abs=1e-4)
 
@@ -253,19 +255,19 @@ def test_density_integrates_to_one(name: str) -> None:
 
 def test_a_chain_adds_up_what_its_flows_give() -> None:
     flow, x = chain(), normal(5, 2)
-    how = Integration(
+    integration = Integration(
         Solver("rk4", steps=8), Divergence("gaussian"), regularizers=("kinetic_sum", "jacobian_mean")
     )
     eps = normal(2, 1, 5, 2, seed=3)
-    whole = flow.path(x, eps, how=how)
-    first = flow.flows[0].path(x, eps[0], how=how)  # type: ignore[operator]
-    second = flow.flows[1].path(first.z, eps[1], how=how)  # type: ignore[operator]
+    whole = flow.path(x, eps, integration=integration)
+    first = flow.flows[0].path(x, eps[0], integration=integration)  # type: ignore[operator]
+    second = flow.flows[1].path(first.z, eps[1], integration=integration)  # type: ignore[operator]
     assert torch.equal(whole.z, second.z)
     assert torch.equal(whole.delta, first.delta + second.delta)
     for name, value in whole.integrals.items():
         assert torch.equal(value, first.integrals[name] + second.integrals[name])
     flow.counted.reset()
-    flow.encode(x, how)
+    flow.encode(x, integration)
     assert flow.counted.forward_evaluations == 2 * 8 * 4
     with pytest.raises(RequestError, match="at least one flow"):
         Chain([], StandardNormal(2))

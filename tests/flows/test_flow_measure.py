@@ -60,9 +60,9 @@ def test_likelihood_is_that_of_the_normal_density(run: Run, flow: CNF) -> None:
     assert run.metrics["bits_per_dim"].value == pytest.approx(measured.value / (2 * math.log(2)))
     assert measured.protocol == "nll/exact-trace/dopri5-1e-8/batch 50"
     flow.counted.reset()
-    flow.log_prob(x[:50], how=TIGHT)
+    flow.log_prob(x[:50], integration=TIGHT)
     first = flow.counted.forward_evaluations
-    flow.log_prob(x[50:], how=TIGHT)
+    flow.log_prob(x[50:], integration=TIGHT)
     assert run.metrics["nfe_test"].value == (flow.counted.forward_evaluations) / 2
     assert first > 0
 
@@ -71,8 +71,8 @@ def test_solver_error_falls_with_the_tolerance_and_leaves_the_type(run: Run, flo
     flow.float()
     errors = []
     for tolerance in (1e-1, 1e-4):
-        how = Integration(Solver("bosh3", rtol=tolerance, atol=tolerance))
-        measure.solver_error(run, flow, points().float(), how)
+        integration = Integration(Solver("bosh3", rtol=tolerance, atol=tolerance))
+        measure.solver_error(run, flow, points().float(), integration)
         errors.append(run.metrics["nll_error[largest]"].value)
     assert errors[1] < errors[0] / 5
     assert next(flow.parameters()).dtype == torch.float32
@@ -115,8 +115,8 @@ def test_cost_compares_a_step_with_a_plain_one(run: Run, flow: CNF) -> None:
     x = points(16)
     short, long = Integration(Solver("rk4", steps=2)), Integration(Solver("rk4", steps=40))
 
-    def step(how: Integration) -> Tensor:
-        return -flow.log_prob(x, how=how).mean()
+    def step(integration: Integration) -> Tensor:
+        return -flow.log_prob(x, integration=integration).mean()
 
     measure.cost(run, flow, lambda i: step(long), None, 2, "p")
     assert set(run.metrics) == {"peak_memory"}

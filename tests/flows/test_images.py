@@ -92,7 +92,9 @@ def test_importance_samples_tend_to_the_probability_of_the_cell() -> None:
         )
         inside = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
         cells = ((v.double() + inside) / levels).reshape(-1, 1)
-        density = flow.log_prob(cells, how=Integration(Solver("rk4", steps=20))).exp().reshape(levels, -1)
+        density = (
+            flow.log_prob(cells, integration=Integration(Solver("rk4", steps=20))).exp().reshape(levels, -1)
+        )
     error = density.std(1) / density.mean(1) / samples**0.5
     assert ((ours - density.mean(1).log()).abs() < 4 * error).all()
     bits = bits_per_dim(

@@ -32,7 +32,7 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 def flow(
     shape: tuple[int, int, int] = (1, 8, 8),
     hidden: Sequence[int] = (3,),
-    how: Integration = TIGHT,
+    integration: Integration = TIGHT,
     blocks: int = 1,
     scales: int = 0,
     zero_last: bool = False,
@@ -42,7 +42,7 @@ def flow(
     """A flow far enough from the identity that an error shows."""
     draws = generator(seed)
     made = MultiScale(
-        shape, lambda c: ConvField(c, hidden, draws, zero_last), blocks, scales, how, learn_T=learn_T
+        shape, lambda c: ConvField(c, hidden, draws, zero_last), blocks, scales, integration, learn_T=learn_T
     )
     with torch.no_grad():
         for name, parameter in made.named_parameters():
@@ -202,13 +202,13 @@ def test_decode_undoes_encode_and_the_path_ends_there() -> None:
     assert (z - flow((2, 16, 16), blocks=2, seed=1).encode(x)).abs().max() > 0.1
     torch.testing.assert_close(made.decode(z), x, rtol=0, atol=1e-6)
     path = made.path(
-        x, generator=generator(), how=dataclasses.replace(TIGHT, divergence=Divergence("gaussian"))
+        x, generator=generator(), integration=dataclasses.replace(TIGHT, divergence=Divergence("gaussian"))
     )
     torch.testing.assert_close(path.z, z, rtol=0, atol=1e-6)
 
 
 def test_samples_have_the_shape_of_images() -> None:
-    made = flow((2, 8, 8), how=STEPS)
+    made = flow((2, 8, 8), integration=STEPS)
     first, again, other = (made.sample(3, generator(seed)) for seed in (0, 0, 1))
     assert first.shape == (3, 2, 8, 8)
     assert torch.equal(first, again)
@@ -216,8 +216,10 @@ def test_samples_have_the_shape_of_images() -> None:
 
 
 def test_gradient_reaches_every_parameter() -> None:
-    how = dataclasses.replace(STEPS, divergence=Divergence("rademacher"), regularizers=("kinetic_half_mean",))
-    made, x = flow(how=how, blocks=2, learn_T=True), normal(4, 1, 8, 8)
+    integration = dataclasses.replace(
+        STEPS, divergence=Divergence("rademacher"), regularizers=("kinetic_half_mean",)
+    )
+    made, x = flow(integration=integration, blocks=2, learn_T=True), normal(4, 1, 8, 8)
     path = made.path(x, generator=generator())
     (made.prior.log_prob(path.z) + path.delta + path.integrals["kinetic_half_mean"]).mean().backward()
     for name, parameter in made.named_parameters():
@@ -226,7 +228,7 @@ def test_gradient_reaches_every_parameter() -> None:
 
 
 def test_evaluations_of_all_blocks_are_counted() -> None:
-    made, x = flow(how=STEPS, blocks=2), normal(2, 1, 8, 8)
+    made, x = flow(integration=STEPS, blocks=2), normal(2, 1, 8, 8)
     made.log_prob(x).sum().backward()
     assert made.counted.forward_evaluations == made.counted.backward_evaluations == 6 * 2 * 4
 
@@ -236,26 +238,26 @@ def test_evaluations_of_all_blocks_are_counted() -> None:
 
 @pytest.mark.parametrize("kind", ["rademacher", "gaussian"])
 def test_drawn_probes_are_those_of_the_path(kind: str) -> None:
-    how = dataclasses.replace(STEPS, divergence=Divergence(kind, 2))
+    integration = dataclasses.replace(STEPS, divergence=Divergence(kind, 2))
     made, x = flow((1, 8, 8), blocks=2), normal(3, 1, 8, 8)
-    eps = made.draw(x, generator(), how)
+    eps = made.draw(x, generator(), integration)
     assert eps.shape == (2, 3, 2 * (64 + 64 + 32))
     given, drawn, other = (
-        made.log_prob(x, *args, how=how) for args in ((eps,), (None, generator()), (-eps,))
+        made.log_prob(x, *args, integration=integration) for args in ((eps,), (None, generator()), (-eps,))
     )
     assert torch.equal(given, drawn)
     torch.testing.assert_close(given, other)
-    assert not torch.allclose(given, made.log_prob(x, generator=generator(1), how=how))
+    assert not torch.allclose(given, made.log_prob(x, generator=generator(1), integration=integration))
     assert made.draw(x, generator(), STEPS) is None
 
 
 def test_estimate_is_unbiased() -> None:
-    how = Integration(Solver("rk4", steps=2), Divergence("gaussian"))
+    integration = Integration(Solver("rk4", steps=2), Divergence("gaussian"))
     made, n = flow((1, 8, 8)), 1000
     x = normal(1, 1, 8, 8)
     with torch.no_grad():
-        found = made.path(x.expand(n, 1, 8, 8), generator=generator(), how=how).delta
-        expected = made.path(x, how=STEPS).delta
+        found = made.path(x.expand(n, 1, 8, 8), generator=generator(), integration=integration).delta
+        expected = made.path(x, integration=STEPS).delta
     assert found.std() > 0.1
     assert abs(found.mean() - expected) < 4 * found.std() / n**0.5
 
@@ -263,7 +265,7 @@ def test_estimate_is_unbiased() -> None:
 def test_kinetic_energy_is_a_sum_of_means_over_each_blocks_own_dimensions() -> None:
     # Constant fields f = b of each channel: the means are over channels, the sums over pixels too.
     names = ("kinetic_half_mean", "kinetic_sum")
-    made = flow(how=dataclasses.replace(STEPS, regularizers=names), zero_last=True)
+    made = flow(integration=dataclasses.replace(STEPS, regularizers=names), zero_last=True)
     integrals = made.path(normal(2, 1, 8, 8)).integrals
     squares = [block.counted.field.layers[-1].bias.square() for block in made._blocks()]
     pixels = (64, 16, 16)  # (1, 8, 8), (4, 4, 4) and, after the split, (2, 4, 4)
@@ -277,7 +279,7 @@ def test_kinetic_energy_is_a_sum_of_means_over_each_blocks_own_dimensions() -> N
 
 def test_jacobian_norm_is_a_sum_of_means_over_each_blocks_own_dimensions() -> None:
     # Fields of one layer are affine: their Jacobians do not depend on the path.
-    made = flow(hidden=(), how=dataclasses.replace(STEPS, regularizers=("jacobian_mean",)))
+    made = flow(hidden=(), integration=dataclasses.replace(STEPS, regularizers=("jacobian_mean",)))
     expected = 0.0
     for block, shape in zip(made._blocks(), [(1, 8, 8), (4, 4, 4), (2, 4, 4)], strict=True):
         at = exact(block.counted.field, torch.tensor(0.0).double(), normal(1, *shape), frobenius=True)
@@ -287,13 +289,15 @@ def test_jacobian_norm_is_a_sum_of_means_over_each_blocks_own_dimensions() -> No
 
 
 def test_every_block_draws_its_own_end_time() -> None:
-    made, x = flow(how=STEPS, zero_last=True), normal(1, 1, 8, 8)
+    made, x = flow(integration=STEPS, zero_last=True), normal(1, 1, 8, 8)
     with torch.no_grad():
         for block in made._blocks():
             block.counted.field.layers[-1].bias.fill_(1.0)
-    how = dataclasses.replace(STEPS, spread=0.5, regularizers=("kinetic_half_mean",))
+    integration = dataclasses.replace(STEPS, spread=0.5, regularizers=("kinetic_half_mean",))
     draws = generator()
     ends = [1 + 0.5 * (2 * torch.rand((), generator=draws, dtype=torch.float64).item() - 1) for _ in range(3)]
-    energy = made.path(x, generator=generator(), how=how).integrals["kinetic_half_mean"].item()
+    energy = (
+        made.path(x, generator=generator(), integration=integration).integrals["kinetic_half_mean"].item()
+    )
     assert energy == pytest.approx(0.5 * sum(ends), rel=1e-6)
     assert len(set(ends)) == 3

@@ -62,12 +62,12 @@ class Pair(nn.Module):
         return dx, torch.sin(x).sum(1) - t * s
 
 
-def gradients(field, state, t0, t1, solver, gradient, **how):
+def gradients(field, state, t0, t1, solver, gradient, **integration):
     """Solve, and return the end and the gradient of a scalar of it by every state part and every parameter."""
     parts = state if isinstance(state, tuple) else (state,)
     parts = [part.clone().requires_grad_() for part in parts]
     end = solve(
-        field, tuple(parts) if isinstance(state, tuple) else parts[0], t0, t1, solver, gradient, **how
+        field, tuple(parts) if isinstance(state, tuple) else parts[0], t0, t1, solver, gradient, **integration
     )
     ends = end if isinstance(end, tuple) else (end,)
     loss = sum((part.pow(3) / 3 + part).sum() for part in ends)

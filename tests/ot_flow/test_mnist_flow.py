@@ -115,16 +115,16 @@ def test_latent_points_of_training_images_have_mean_zero_and_deviation_one() -> 
 
 def test_model_goes_from_images_to_the_base_and_back() -> None:
     model = build(30, 8, 6, generator=torch.Generator().manual_seed(1)).double()
-    x, how = pixels(), rk4(64)
+    x, integration = pixels(), rk4(64)
     model.autoencoder.normalise_by(x)
     with torch.no_grad():
-        z = model.encode(x, how)
+        z = model.encode(x, integration)
         assert z.shape == (7, 8)
-        torch.testing.assert_close(model.decode(z, how), model.autoencoder(x), rtol=0, atol=1e-6)
+        torch.testing.assert_close(model.decode(z, integration), model.autoencoder(x), rtol=0, atol=1e-6)
         y = model.autoencoder.encode(x)
-        assert torch.equal(model.log_prob(x, how), model.flow.log_prob(y, how=how))
-        drawn = model.sample(5, torch.Generator().manual_seed(2), how)
-        latent = model.flow.sample(5, torch.Generator().manual_seed(2), how)
+        assert torch.equal(model.log_prob(x, integration), model.flow.log_prob(y, integration=integration))
+        drawn = model.sample(5, torch.Generator().manual_seed(2), integration)
+        latent = model.flow.sample(5, torch.Generator().manual_seed(2), integration)
     assert torch.equal(drawn, model.autoencoder.decode(latent))
 
 
@@ -182,7 +182,7 @@ def test_a_step_on_validation_images_would_be_seen(tmp_path: Path, monkeypatch: 
     """The check above on the original's fault, planted: a step after each validation."""
     sound = mnist.train
 
-    def leaking(run: Run, model: Autoencoder, loss: Any, how: Any, validate: Any, phase: str) -> Any:
+    def leaking(run: Run, model: Autoencoder, loss: Any, integration: Any, validate: Any, phase: str) -> Any:
         validation = validate.__wrapped__.__closure__
         data = next(cell.cell_contents for cell in validation if isinstance(cell.cell_contents, mnist.Images))
         optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -194,7 +194,7 @@ def test_a_step_on_validation_images_would_be_seen(tmp_path: Path, monkeypatch: 
             optimizer.step()
             return value.item()
 
-        return sound(run, model, loss, how, step, phase=phase)
+        return sound(run, model, loss, integration, step, phase=phase)
 
     monkeypatch.setattr(mnist, "train", leaking)
     first, other = (autoencoder_curves(tmp_path, change)[0] for change in (lambda x: x, lambda x: 1 - x))

@@ -101,10 +101,10 @@ def test_a_potential_that_solves_the_equation_has_no_hjb_residual() -> None:
 
 def test_estimated_divergence_is_unbiased() -> None:
     field, x = GradientField(potential(3, 8, 2)), normal(1, 3)
-    how = Divergence("rademacher", probes=20_000)
-    at = how(field, T, x, how.draw(x, generator()))
+    integration = Divergence("rademacher", probes=20_000)
+    at = integration(field, T, x, integration.draw(x, generator()))
     many = x.repeat(2000, 1)
-    one = how(field, T, many, Divergence("rademacher").draw(many, generator(1)))
+    one = integration(field, T, many, Divergence("rademacher").draw(many, generator(1)))
     error = one.divergence.std() / 20_000**0.5
     assert (at.divergence - exact(field, T, x).divergence).abs() < 4 * error
 

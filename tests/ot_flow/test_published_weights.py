@@ -144,6 +144,6 @@ def test_the_density_of_the_swiss_roll_integrates_to_one() -> None:
     flow = flow_of(published("swissroll")).double()
     axis = torch.linspace(-6, 6, 120, dtype=torch.float64)
     with torch.no_grad():
-        density = flow.log_prob(torch.cartesian_prod(axis, axis), how=rk4(16)).exp()
+        density = flow.log_prob(torch.cartesian_prod(axis, axis), integration=rk4(16)).exp()
     assert (density.sum() * (axis[1] - axis[0]) ** 2).item() == pytest.approx(1, abs=1e-3)
     assert density.max() > 5 * density.mean()

@@ -43,7 +43,7 @@ class CNF(Flow):
     Args:
         field: f, called as `field(t, x)` with a scalar t; no state of a batch may influence another.
         prior: density p_0 of z.
-        how: how it is integrated; every method takes another one in its place.
+        integration: how it is integrated; every method takes another one in its place.
         T: end time; where it starts, if learned.
         learn_T: make sqrt(T) a parameter.
 
@@ -55,14 +55,14 @@ class CNF(Flow):
         self,
         field: nn.Module,
         prior: Prior,
-        how: Integration = DEFAULT,
+        integration: Integration = DEFAULT,
         T: float = 1.0,
         learn_T: bool = False,
     ) -> None:
         super().__init__(prior)
         if T <= 0:
             raise RequestError(f"the end time T must be positive, got {T:g}")
-        self.field, self.how = CountedField(field), how
+        self.field, self.integration = CountedField(field), integration
         self.root_T = nn.Parameter(torch.tensor(math.sqrt(T))) if learn_T else None
         self._given_T = T
 
@@ -81,7 +81,7 @@ class CNF(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
         end: float | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` to the base, with all integrals.
@@ -90,31 +90,37 @@ class CNF(Flow):
             x: data.
             eps: probes `(K, B, *S)` of an estimated divergence, fixed for the whole solve.
             generator: draws them where `eps` is None, and then a random end time.
-            how: in place of the flow's own.
-            end: where to stop, as a multiple of T; None for T, or a random time about it where `how` says so.
+            integration: in place of the flow's own.
+            end: where to stop, as a multiple of T; None for T, or a random time about it where `integration` says so.
 
         Raises:
             RequestError: an estimate with neither probes nor a generator, a random end time without a generator.
             SolveFailure: as `replications.flows.ode.solve.solve`.
         """
-        how = how or self.how
+        integration = integration or self.integration
         if eps is None and generator is not None:
-            eps = how.divergence.draw(x, generator)
-        end = how.draw_end(generator) if end is None else end
+            eps = integration.divergence.draw(x, generator)
+        end = integration.draw_end(generator) if end is None else end
         zero = x.new_zeros(len(x))
-        state = (x, zero, *(zero for _ in how.regularizers))
-        z, delta, *integrals = self._solve(functools.partial(_joint, how, eps), state, 0.0, end, how)
-        return Path(z, delta, {name: r / how.scale for name, r in zip(how.regularizers, integrals)})
+        state = (x, zero, *(zero for _ in integration.regularizers))
+        z, delta, *integrals = self._solve(
+            functools.partial(_joint, integration, eps), state, 0.0, end, integration
+        )
+        return Path(
+            z, delta, {name: r / integration.scale for name, r in zip(integration.regularizers, integrals)}
+        )
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z = x(T) of data x `(B, *S)`; no divergence is computed, only x steers the steps."""
-        return self._solve(_alone, x, 0.0, 1.0, how or self.how)
+        return self._solve(_alone, x, 0.0, 1.0, integration or self.integration)
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x = x(0) of base points z `(B, *S)`; as `encode`, backwards."""
-        return self._solve(_alone, z, 1.0, 0.0, how or self.how)
+        return self._solve(_alone, z, 1.0, 0.0, integration or self.integration)
 
-    def _solve(self, slopes: Slopes, state: Parts, start: float, end: float, how: Integration) -> Parts:
+    def _solve(
+        self, slopes: Slopes, state: Parts, start: float, end: float, integration: Integration
+    ) -> Parts:
         """Solve from `start` to `end`, multiples of T."""
         unit = self._given_T if self.root_T is None else 1.0
         # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
@@ -123,7 +129,15 @@ class CNF(Flow):
             inner = _Dynamics(inner, slopes, self.root_T)
         field = CountedField(inner)
         field._counts = self.field._counts
-        return solve(field, state, start * unit, end * unit, how.solver, how.gradient, compiled=how.compiled)
+        return solve(
+            field,
+            state,
+            start * unit,
+            end * unit,
+            integration.solver,
+            integration.gradient,
+            compiled=integration.compiled,
+        )
 
 
 class _Dynamics(nn.Module):
@@ -148,8 +162,12 @@ def _alone(field: nn.Module, t: Tensor, x: Tensor) -> Tensor:
 
 
 def _joint(
-    how: Integration, eps: Tensor | None, field: nn.Module, t: Tensor, x: Tensor
+    integration: Integration, eps: Tensor | None, field: nn.Module, t: Tensor, x: Tensor
 ) -> tuple[Tensor, ...]:
     """Return the slopes of x, delta and the integrals of the regularizers."""
-    at = how.divergence(field, t, x, eps, needs_frobenius(how.regularizers))
-    return at.f, at.divergence, *(how.scale * REGULARIZERS[name](at) for name in how.regularizers)
+    at = integration.divergence(field, t, x, eps, needs_frobenius(integration.regularizers))
+    return (
+        at.f,
+        at.divergence,
+        *(integration.scale * REGULARIZERS[name](at) for name in integration.regularizers),
+    )

@@ -44,24 +44,24 @@ class Chain(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` through all flows; probes `(N, K, B, *S)`, arguments and errors as `Flow.path`."""
         delta, integrals = x.new_zeros(len(x)), dict[str, Tensor]()
         for i, flow in enumerate(self.flows):
-            part = cast(CNF, flow).path(x, None if eps is None else eps[i], generator, how)
+            part = cast(CNF, flow).path(x, None if eps is None else eps[i], generator, integration)
             x, delta = part.z, delta + part.delta
             integrals = {name: integrals.get(name, 0) + r for name, r in part.integrals.items()}
         return Path(x, delta, integrals)
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z of data x `(B, *S)`."""
         for flow in self.flows:
-            x = cast(CNF, flow).encode(x, how)
+            x = cast(CNF, flow).encode(x, integration)
         return x
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x of base points z `(B, *S)`."""
         for flow in reversed(self.flows):
-            z = cast(CNF, flow).decode(z, how)
+            z = cast(CNF, flow).decode(z, integration)
         return z

@@ -63,7 +63,7 @@ class Flow(nn.Module, ABC):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` to the base, with delta and all integrals.
 
@@ -71,7 +71,7 @@ class Flow(nn.Module, ABC):
             x: data.
             eps: probes of an estimated divergence, fixed for the whole solve.
             generator: draws what is random: probes where `eps` is None, a random end time.
-            how: in place of the flow's own way to integrate.
+            integration: in place of the flow's own way to integrate.
 
         Raises:
             RequestError: something random with neither value nor generator.
@@ -79,11 +79,11 @@ class Flow(nn.Module, ABC):
         """
 
     @abstractmethod
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z of data x `(B, *S)`; no log-determinant is computed."""
 
     @abstractmethod
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x of base points z `(B, *S)`: the inverse of `encode`."""
 
     def log_prob(
@@ -91,14 +91,14 @@ class Flow(nn.Module, ABC):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Tensor:
         """Return log p(x) in nats, `(B,)`; arguments and errors as `path`."""
-        path = self.path(x, eps, generator, how=how)
+        path = self.path(x, eps, generator, integration=integration)
         return self.prior.log_prob(path.z) + path.delta
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator, how: Integration | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, integration: Integration | None = None) -> Tensor:
         """Return n points of the flow's density, without gradient, in the type and on the device of its parameters."""
         like = next(self.parameters())
-        return self.decode(self.prior.sample(n, generator, dtype=like.dtype, device=like.device), how)
+        return self.decode(self.prior.sample(n, generator, dtype=like.dtype, device=like.device), integration)

@@ -48,7 +48,7 @@ def importance_log_prob(
     levels: int,
     samples: int,
     generator: torch.Generator,
-    how: Integration | None = None,
+    integration: Integration | None = None,
 ) -> Tensor:
     """Return log 1/K sum_k p((v + u_k) / L) in nats, `(B,)`; `bits_per_dim` makes bits of it.
 
@@ -61,7 +61,7 @@ def importance_log_prob(
         levels: L.
         samples: K.
         generator: draws u and the probes.
-        how: in place of the flow's own way to integrate.
+        integration: in place of the flow's own way to integrate.
 
     Raises:
         RequestError: K below 1.
@@ -70,7 +70,7 @@ def importance_log_prob(
         raise RequestError(f"the importance-weighted likelihood needs at least 1 sample, got {samples}")
     like = next(flow.parameters())
     draws = (dequantise(v, levels, generator).to(like) for _ in range(samples))
-    log_p = torch.stack([flow.log_prob(x, generator=generator, how=how) for x in draws])
+    log_p = torch.stack([flow.log_prob(x, generator=generator, integration=integration) for x in draws])
     return log_p.logsumexp(0) - math.log(samples)
 
 
@@ -136,17 +136,17 @@ class UnitCubeFlow(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry x in the unit cube to the base, the map's log-determinant in delta; see `Flow.path`."""
         y, log_det = self.map(x)
-        path = self.flow.path(y, eps, generator, how)
+        path = self.flow.path(y, eps, generator, integration)
         return Path(path.z, path.delta + log_det, path.integrals)
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z of x `(B, *S)` in the unit cube."""
-        return self.flow.encode(self.map(x)[0], how)
+        return self.flow.encode(self.map(x)[0], integration)
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x of base points z, in the unit cube as far as the map's `inverse` is."""
-        return self.map.inverse(self.flow.decode(z, how))
+        return self.map.inverse(self.flow.decode(z, integration))

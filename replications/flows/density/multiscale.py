@@ -88,7 +88,7 @@ class MultiScale(Flow):
         field: number of channels -> a new field of states with so many.
         blocks: before, and as many after, each squeeze.
         scales: how many; 0 for as many as the images allow, 1 for a single scale: blocks and nothing else.
-        how: how each block is integrated; every method takes another one in its place.
+        integration: how each block is integrated; every method takes another one in its place.
         T: end time of each block; where it starts, if learned.
         learn_T: whether the end times are parameters.
 
@@ -102,7 +102,7 @@ class MultiScale(Flow):
         field: Callable[[int], nn.Module],
         blocks: int = 2,
         scales: int = 0,
-        how: Integration = DEFAULT,
+        integration: Integration = DEFAULT,
         T: float = 1.0,
         learn_T: bool = False,
     ) -> None:
@@ -111,7 +111,9 @@ class MultiScale(Flow):
         levels = layout(shape, scales)
 
         def several(state: Shape | None) -> list[CNF]:
-            return [CNF(field(state[0]), prior, how, T, learn_T) for _ in range(blocks)] if state else []
+            return (
+                [CNF(field(state[0]), prior, integration, T, learn_T) for _ in range(blocks)] if state else []
+            )
 
         self.scales = nn.ModuleList(Scale(several(level.before), several(level.after)) for level in levels)
         states = [state for level in levels for state in (level.before, level.after) if state]
@@ -125,13 +127,13 @@ class MultiScale(Flow):
         """The first block's field, with the counts of all blocks."""
         return next(self._blocks()).counted
 
-    def draw(self, x: Tensor, generator: torch.Generator, how: Integration) -> Tensor | None:
+    def draw(self, x: Tensor, generator: torch.Generator, integration: Integration) -> Tensor | None:
         """Return probes `(K, B, E)` for one `path` of images x, None where none are needed.
 
         Those of the blocks lie one after the other in the order of the path, E dimensions in all. They are the probes
         that `path` draws itself, one block after the other, given the same generator and no random end time.
         """
-        parts = [how.divergence.draw(x.new_empty(len(x), size), generator) for size in self.sizes]
+        parts = [integration.divergence.draw(x.new_empty(len(x), size), generator) for size in self.sizes]
         return torch.cat(cast(list[Tensor], parts), 2) if parts[0] is not None else None
 
     def path(
@@ -139,7 +141,7 @@ class MultiScale(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry images x `(B, C, H, W)` to z `(B, D)`; probes as `draw` returns, errors as `Flow.path`."""
         delta, integrals = x.new_zeros(len(x)), dict[str, Tensor]()
@@ -148,18 +150,18 @@ class MultiScale(Flow):
         def carry(block: CNF, x: Tensor) -> Tensor:
             nonlocal delta, integrals
             own = next(probes)
-            part = block.path(x, None if own is None else own.reshape(-1, *x.shape), generator, how)
+            part = block.path(x, None if own is None else own.reshape(-1, *x.shape), generator, integration)
             delta = delta + part.delta
             integrals = {name: integrals.get(name, 0) + r for name, r in part.integrals.items()}
             return part.z
 
         return Path(self._to_base(x, carry), delta, integrals)
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z `(B, D)` of images x `(B, C, H, W)`."""
-        return self._to_base(x, lambda block, x: block.encode(x, how))
+        return self._to_base(x, lambda block, x: block.encode(x, integration))
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return images x `(B, C, H, W)` of base points z `(B, D)`."""
         parts = [
             part.unflatten(1, end)
@@ -170,10 +172,10 @@ class MultiScale(Flow):
             if scale.after:
                 x = torch.cat((x, parts.pop()), 1)
                 for block in reversed(scale.after):
-                    x = cast(CNF, block).decode(x, how)
+                    x = cast(CNF, block).decode(x, integration)
                 x = unsqueeze(x)
             for block in reversed(scale.before):
-                x = cast(CNF, block).decode(x, how)
+                x = cast(CNF, block).decode(x, integration)
         return x
 
     def _to_base(self, x: Tensor, carry: Callable[[CNF, Tensor], Tensor]) -> Tensor:

@@ -68,27 +68,27 @@ def rounded(x: Tensor) -> tuple[list[float], list[float]]:
 
 def evaluate(run: Run, flow: Flow, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
-    how = in_test(config)
+    integration = in_test(config)
     x = points(run, config.data, config.test_points, "test")
     measure.end_time(run, flow)
-    measure.likelihood(run, flow, x, how)
+    measure.likelihood(run, flow, x, integration)
     if config.steps:
         measure.likelihood(
             run, flow, x, measure.without_training(in_training(config)), qualifier="training solver"
         )
     few = x[: config.compared]
-    measure.checks(run, flow, few, how)
-    mass(run, flow, how, config.grid, config.reach, config.mass_tolerances)
-    _samples(run, flow, few, how)
+    measure.checks(run, flow, few, integration)
+    mass(run, flow, integration, config.grid, config.reach, config.mass_tolerances)
+    _samples(run, flow, few, integration)
 
 
 @torch.no_grad()
-def _samples(run: Run, flow: Flow, data: Tensor, how: Integration) -> None:
+def _samples(run: Run, flow: Flow, data: Tensor, integration: Integration) -> None:
     """Record how far as many samples are from the data, and what they cost."""
     n = len(data)
-    draw = partial(flow.sample, n, how=how)
+    draw = partial(flow.sample, n, integration=integration)
     timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
-    run.metric("sampling_time", timing.median, f"{how.solver.protocol}/{n} points/median of 3", n)
+    run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/{n} points/median of 3", n)
     ours, theirs = (part.double().cpu().numpy() for part in (draw(run.torch_generator("samples")), data))
     _compare(run, ours, theirs)
     run.curve("samples", *rounded(torch.from_numpy(ours[:SAMPLES])), "x", "y")
@@ -96,14 +96,14 @@ def _samples(run: Run, flow: Flow, data: Tensor, how: Integration) -> None:
 
 @torch.no_grad()
 def mass(
-    run: Run, flow: Flow, how: Integration, side: int, reach: float, tolerances: tuple[float, ...]
+    run: Run, flow: Flow, integration: Integration, side: int, reach: float, tolerances: tuple[float, ...]
 ) -> None:
     """Record abs(integral of p - 1) by the trapezoidal rule in float64, and a coarse picture of the density.
 
     Args:
         run: where to.
         flow: of points in the plane.
-        how: how it is integrated, but for the tolerances.
+        integration: how it is integrated, but for the tolerances.
         side: points a side of the grid over [-reach, reach]^2.
         reach: see `side`.
         tolerances: rtol = atol, one metric each.
@@ -111,9 +111,9 @@ def mass(
     axis = torch.linspace(-reach, reach, side, dtype=torch.float64, device=run.device)
     grid = torch.cartesian_prod(axis, axis)
     for tolerance in tolerances:
-        tight = measure.at_tolerance(how, tolerance)
+        tight = measure.at_tolerance(integration, tolerance)
         with measure.in_float64(flow):
-            density = flow.log_prob(grid, how=tight).exp()
+            density = flow.log_prob(grid, integration=tight).exp()
         total = density.sum().item() * (axis[1] - axis[0]).item() ** 2
         told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
         run.metric(f"mass_error[{tolerance:g}]", abs(total - 1), told)

@@ -162,59 +162,57 @@ def run(run: Run, config: ImageConfig) -> None:
 @torch.no_grad()
 def evaluate(run: Run, flow: UnitCubeFlow, data: Pixels, config: ImageConfig) -> None:
     """Record what the trained flow is worth."""
-    how, x = in_test(config), data.test_points()
-    likelihood(run, flow, x, how, data.levels, config)
+    integration, x = in_test(config), data.test_points()
+    likelihood(run, flow, x, integration, data.levels, config)
     few = x[: config.checked]
-    probes = cast(MultiScale, flow.flow).draw(few, run.torch_generator("checked"), how)
-    measure.solver_error(run, flow, few, how, probes)
-    measure.inversion(run, flow, few, how)
-    measure.regularity(run, flow, few, how, run.torch_generator("regularity"))
+    probes = cast(MultiScale, flow.flow).draw(few, run.torch_generator("checked"), integration)
+    measure.solver_error(run, flow, few, integration, probes)
+    measure.inversion(run, flow, few, integration)
+    measure.regularity(run, flow, few, integration, run.torch_generator("regularity"))
     measure.end_time(run, flow)
-    trace_variance(run, flow, few, how, config.probes, len(x))
-    sample(run, flow, how, data)
+    trace_variance(run, flow, few, integration, config.probes, len(x))
+    sample(run, flow, integration, data)
 
 
 def likelihood(
-    run: Run, flow: UnitCubeFlow, x: Tensor, how: Integration, levels: int, config: ImageConfig
+    run: Run, flow: UnitCubeFlow, x: Tensor, integration: Integration, levels: int, config: ImageConfig
 ) -> None:
     """Record the NLL of test images in nats and in bits/dim, one dequantisation and one probe each, and its cost."""
-    nll = measure.likelihood(run, flow, x, how, config.test_batch, run.torch_generator("test probes"))
+    nll = measure.likelihood(run, flow, x, integration, config.test_batch, run.torch_generator("test probes"))
     bits = bits_per_dim(-nll, math.prod(x.shape[1:]), levels)
     noise = "uniform noise" if config.test_noise else "centres of cells"
     pixels = "x".join(str(side) for side in x.shape[2:])
-    protocol = (
-        f"{how.protocol}/{noise}, K=1/{config.data} {pixels}, {levels} levels/batch {config.test_batch}"
-    )
+    protocol = f"{integration.protocol}/{noise}, K=1/{config.data} {pixels}, {levels} levels/batch {config.test_batch}"
     for key, values in (("nll", nll), ("bits_per_dim", bits)):  # in place of the density's own bits
         run.metric(key, values.mean().item(), protocol, len(x), values.std().item() / math.sqrt(len(x)))
 
 
 def trace_variance(
-    run: Run, flow: UnitCubeFlow, x: Tensor, how: Integration, repeats: int, test_images: int
+    run: Run, flow: UnitCubeFlow, x: Tensor, integration: Integration, repeats: int, test_images: int
 ) -> None:
     """Record the variance of the estimated log-likelihood over probes, the images' noise fixed.
 
     Of one image, averaged over images, in nats^2 and in (bits/dim)^2; and of the mean over all test images, whose
     probes are independent, in (bits/dim)^2: the second over their number.
     """
-    if how.divergence.kind == "exact":
+    if integration.divergence.kind == "exact":
         return
     again = x.repeat(repeats, 1, 1, 1)
-    log_p = flow.log_prob(again, generator=run.torch_generator("trace variance"), how=how)
+    log_p = flow.log_prob(again, generator=run.torch_generator("trace variance"), integration=integration)
     variance = log_p.double().reshape(repeats, len(x)).var(0).mean().item()
     in_bits = variance / (math.prod(x.shape[1:]) * math.log(2)) ** 2
-    told, n = f"{how.protocol}/log-likelihood over {repeats} probes", len(x)
+    told, n = f"{integration.protocol}/log-likelihood over {repeats} probes", len(x)
     run.metric("trace_variance", variance, f"{told}, mean over images, nats^2", n)
     run.metric("trace_variance[bits/dim]", in_bits, f"{told}, mean over images, (bits/dim)^2", n)
     mean = f"{told}, of the mean over {test_images} images, (bits/dim)^2"
     run.metric("trace_variance[bits/dim, test set]", in_bits / test_images, mean, n)
 
 
-def sample(run: Run, flow: UnitCubeFlow, how: Integration, data: Pixels) -> None:
+def sample(run: Run, flow: UnitCubeFlow, integration: Integration, data: Pixels) -> None:
     """Record what samples cost, and some as a curve: x is their shape `(n, C, H, W)`, y their values 0..L-1."""
-    draw = partial(flow.sample, 16, how=how)
+    draw = partial(flow.sample, 16, integration=integration)
     timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
-    run.metric("sampling_time", timing.median, f"{how.solver.protocol}/16 images/median of 3", 16)
+    run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/16 images/median of 3", 16)
     shown = max(1, min(4, math.isqrt(SHOWN // math.prod(data.shape)))) ** 2
     x = draw(run.torch_generator("samples"))[:shown]
     values = (data.levels * x).floor().clamp(0, data.levels - 1)

@@ -85,21 +85,25 @@ def settings(config: TabularConfig) -> Training:
 @torch.no_grad()
 def _validation(run: Run, flow: Flow, x: Tensor, config: TabularConfig) -> float:
     """Return the NLL of the validation rows by the training's estimator, the same probes each time."""
-    how = measure.without_training(in_training(config))
+    integration = measure.without_training(in_training(config))
     generator = run.torch_generator("validation")
     parts = x.split(config.test_batch)
-    return -sum(flow.log_prob(part, generator=generator, how=how).sum().item() for part in parts) / len(x)
+    return -sum(
+        flow.log_prob(part, generator=generator, integration=integration).sum().item() for part in parts
+    ) / len(x)
 
 
 def evaluate(run: Run, flow: Flow, test: Tensor, config: TabularConfig) -> None:
     """Record what the trained flow is worth."""
-    how = in_test(config)
-    measure.likelihood(run, flow, test, how, config.test_batch)
+    integration = in_test(config)
+    measure.likelihood(run, flow, test, integration, config.test_batch)
     few = test[: config.checked]
-    measure.checks(run, flow, few, how)
+    measure.checks(run, flow, few, integration)
     draw = len(few)
-    timing = time_repeats(lambda: flow.sample(draw, run.torch_generator("timing"), how), device=run.device)
-    run.metric("sampling_time", timing.median, f"{how.solver.protocol}/{draw} rows/median of 5", draw)
+    timing = time_repeats(
+        lambda: flow.sample(draw, run.torch_generator("timing"), integration), device=run.device
+    )
+    run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/{draw} rows/median of 5", draw)
     measure.end_time(run, flow)
 
 

@@ -53,10 +53,10 @@ def run(run: Run, config: DensityConfig) -> None:
     fit(run, flow, config, lambda i: points(run, config, config.batch, f"batch/{i}"), settings)
     run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
     measure.end_time(run, flow)
-    test, how = points(run, config, config.test_points, "test"), in_test(config)
-    measure.likelihood(run, flow, test, how)
-    measure.solver_error(run, flow, test[:CHECKED], how)
-    measure.inversion(run, flow, test[:CHECKED], how)
+    test, integration = points(run, config, config.test_points, "test"), in_test(config)
+    measure.likelihood(run, flow, test, integration)
+    measure.solver_error(run, flow, test[:CHECKED], integration)
+    measure.inversion(run, flow, test[:CHECKED], integration)
     masses(run, flow, config)
 
 
@@ -85,18 +85,18 @@ def trapezoid(values: Tensor, x: Tensor) -> float:
 
 
 @torch.no_grad()
-def map_mass(flow: Flow, x: Tensor, how: Integration) -> float:
+def map_mass(flow: Flow, x: Tensor, integration: Integration) -> float:
     """Return P(z(b)) - P(z(a)), a and b the first and last of the points `(N, 1)`: the mass of the map between them."""
-    low, high = torch.special.ndtr(flow.encode(x, how)[[0, -1], 0]).tolist()
+    low, high = torch.special.ndtr(flow.encode(x, integration)[[0, -1], 0]).tolist()
     return float(high - low)
 
 
 @torch.no_grad()
-def integrate(flow: Flow, x: Tensor, how: Integration, batch: int) -> tuple[Tensor, float]:
+def integrate(flow: Flow, x: Tensor, integration: Integration, batch: int) -> tuple[Tensor, float]:
     """Return log p `(N,)` at the points and the mean NFE of a solve of `batch` neighbours."""
     parts = x.split(batch)
     flow.counted.reset()
-    log_p = torch.cat([flow.log_prob(part, how=how) for part in parts])
+    log_p = torch.cat([flow.log_prob(part, integration=integration) for part in parts])
     return log_p.double(), flow.counted.forward_evaluations / len(parts)
 
 
@@ -162,8 +162,8 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
         log_p: log-densities there at the smallest tolerance, `(N,)`.
         rule: its name in a protocol.
     """
-    how = in_test(config)
-    tight = measure.at_tolerance(how, config.tolerances[-1])
+    integration = in_test(config)
+    tight = measure.at_tolerance(integration, config.tolerances[-1])
     even, odd = (trapezoid(log_p[k::2].exp(), x[k::2]) for k in (0, 1))
     told = f"{tight.protocol}/float64/{rule}"
     run.metric("mass_error[rule]", abs(even - odd), f"{told}/even points against odd points")
@@ -171,8 +171,8 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
     together = config.small_batch
     key, told = (
         f"{config.rtol:g}, {together} at a time",
-        f"{how.protocol}/float64/{rule}, solved {together} at a time",
+        f"{integration.protocol}/float64/{rule}, solved {together} at a time",
     )
-    log_p, nfe = integrate(flow, x, how, together)
+    log_p, nfe = integrate(flow, x, integration, together)
     run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), told)
     run.metric(f"nfe[{key}]", nfe, told)

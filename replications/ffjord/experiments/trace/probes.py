@@ -53,7 +53,7 @@ def points(run: Run, config: TraceConfig, stream: str) -> Tensor:
     return toy.points(run, config.data, config.flow_batch, stream)
 
 
-def how_by(divergence: Divergence, config: TraceConfig) -> Integration:
+def integration_by(divergence: Divergence, config: TraceConfig) -> Integration:
     """Return the integration by a divergence at the training's tolerance."""
     tolerance = config.tolerances[-1]
     return Integration(Solver(rtol=tolerance, atol=tolerance), divergence)
@@ -63,11 +63,13 @@ def trained(run: Run, config: TraceConfig) -> CNF:
     """Return a flow trained with one fixed Rademacher probe a solve, as FFJORD trains."""
     flow = build(2, config.hidden, learn_T=False, generator=run.torch_generator("field")).to(run.device)
     assert isinstance(flow, CNF)  # one block
-    how = how_by(Divergence("rademacher"), config)
+    integration = integration_by(Divergence("rademacher"), config)
 
     def loss(i: int) -> Tensor:
         generator = run.torch_generator(f"probes/{i}")
-        return -flow.log_prob(points(run, config, f"batch/{i}"), generator=generator, how=how).mean()
+        return -flow.log_prob(
+            points(run, config, f"batch/{i}"), generator=generator, integration=integration
+        ).mean()
 
     train(run, flow, loss, Training(config.iterations, config.learning_rate), counted=flow.counted)
     return flow
@@ -143,24 +145,28 @@ def evaluations(run: Run, flow: CNF, x: Tensor, kind: str, config: TraceConfig) 
 # -- variance of the gradient -----------------------------------------------------------------------------------
 
 
-def gradient(flow: CNF, x: Tensor, how: Integration, generator: torch.Generator | None = None) -> Tensor:
+def gradient(
+    flow: CNF, x: Tensor, integration: Integration, generator: torch.Generator | None = None
+) -> Tensor:
     """Return the gradient of the NLL of x by all parameters, `(P,)`, in float64."""
-    nll = -flow.log_prob(x, generator=generator, how=how).mean()
+    nll = -flow.log_prob(x, generator=generator, integration=integration).mean()
     return torch.cat([part.flatten() for part in torch.autograd.grad(nll, list(flow.parameters()))]).double()
 
 
 def gradients(run: Run, flow: CNF, config: TraceConfig) -> None:
     """Record the variance that probes add to a minibatch's gradient, in units of the variance of minibatches."""
     batches = [points(run, config, f"gradient/{i}") for i in range(config.gradients)]
-    exact = torch.stack([gradient(flow, x, how_by(EXACT, config)) for x in batches])
+    exact = torch.stack([gradient(flow, x, integration_by(EXACT, config)) for x in batches])
     spread = exact.var(0).sum().item()
     for kind in KINDS:
         for k in (1, 2):
-            how = how_by(dataclasses.replace(EXACT, kind=kind, probes=k), config)
+            integration = integration_by(dataclasses.replace(EXACT, kind=kind, probes=k), config)
             noisy = [
-                gradient(flow, x, how, run.torch_generator(f"gradient/{kind}/{i}"))
+                gradient(flow, x, integration, run.torch_generator(f"gradient/{kind}/{i}"))
                 for i, x in enumerate(batches)
             ]
             noise = (torch.stack(noisy) - exact).square().sum(1).mean().item()
-            told = f"trained flow/{len(batches)} minibatches of {config.flow_batch}/{how.solver.protocol}"
-            run.metric(f"ratio[gradient variance: {how.divergence.protocol}/minibatch]", noise / spread, told)
+            told = f"trained flow/{len(batches)} minibatches of {config.flow_batch}/{integration.solver.protocol}"
+            run.metric(
+                f"ratio[gradient variance: {integration.divergence.protocol}/minibatch]", noise / spread, told
+            )

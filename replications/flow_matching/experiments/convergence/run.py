@@ -105,8 +105,11 @@ def loss_of(run: Run, flow: CNF, config: ConvergenceConfig) -> tuple[Loss, str]:
         return points(run, config.data, config.batch, f"batch/{i}")
 
     if config.method == MAXIMUM_LIKELIHOOD:
-        how = measure.at_tolerance(DEFAULT, config.tolerance)
-        return lambda i: -flow.log_prob(batch(i), how=how).mean(), f"maximum likelihood/{how.protocol}"
+        integration = measure.at_tolerance(DEFAULT, config.tolerance)
+        return (
+            lambda i: -flow.log_prob(batch(i), integration=integration).mean(),
+            f"maximum likelihood/{integration.protocol}",
+        )
     method: Method = METHODS[config.method]()
     velocity = model.velocity_of(flow)
 
@@ -157,7 +160,7 @@ class Validation:
         if self.done not in self.config.schedule:
             return math.inf
         w2 = _w2(self.flow.decode(self.base, DEFAULT), self.data)
-        kl = (self.log_q - self.flow.log_prob(self.data, how=DEFAULT).double().cpu()).mean().item()
+        kl = (self.log_q - self.flow.log_prob(self.data, integration=DEFAULT).double().cpu()).mean().item()
         self.found[self.done] = w2, kl
         rows = [(i, *values) for i, values in sorted(self.found.items())]
         write_atomically(self.place, json.dumps(rows).encode())
@@ -228,12 +231,17 @@ def _likelihood(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
 def _samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: ConvergenceConfig) -> None:
     """Record samples by dopri5 and by eight evaluations: distance from the data, evaluations, time."""
     n = len(base)
-    for how, qualifier in ((DEFAULT, ""), *((_fixed(*short), f"{short[0]}-{short[1]}") for short in SHORT)):
-        key, solver = f"[{qualifier}]" if qualifier else "", how.solver.protocol
+    for integration, qualifier in (
+        (DEFAULT, ""),
+        *((_fixed(*short), f"{short[0]}-{short[1]}") for short in SHORT),
+    ):
+        key, solver = f"[{qualifier}]" if qualifier else "", integration.solver.protocol
         flow.counted.reset()
-        samples = flow.decode(base, how)
+        samples = flow.decode(base, integration)
         run.metric(f"nfe{key}", flow.counted.forward_evaluations, f"{solver}/{n} points together", n)
-        timing = time_repeats(partial(flow.decode, base, how), device=run.device, repeats=config.repeats)
+        timing = time_repeats(
+            partial(flow.decode, base, integration), device=run.device, repeats=config.repeats
+        )
         run.metric(f"sampling_time{key}", timing.median, f"{solver}/{n} points/median of {config.repeats}", n)
         if qualifier:
             distance(run, samples, data, qualifier)

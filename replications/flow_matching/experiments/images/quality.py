@@ -90,7 +90,7 @@ def draw_images(
     run: Run,
     flow: UnitCubeFlow,
     labels: Tensor,
-    how: Integration,
+    integration: Integration,
     config: ImagesConfig,
     levels: int,
     w: float = 0.0,
@@ -102,10 +102,10 @@ def draw_images(
     for part in labels.split(config.sample_batch):
         sampler = of_class(flow, part.to(run.device), w) if config.conditional else flow
         sampler.counted.reset()
-        x = sampler.sample(len(part), generator, how)
+        x = sampler.sample(len(part), generator, integration)
         counts.append(sampler.counted.forward_evaluations)
         parts.append((levels * x).floor().clamp(0, levels - 1).cpu())
-    protocol = how.solver.protocol + (f"/guidance {w:g}" if config.conditional else "")
+    protocol = integration.solver.protocol + (f"/guidance {w:g}" if config.conditional else "")
     seconds = time.perf_counter() - start
     images = to_bytes(torch.cat(parts), levels)
     return Drawn(images, labels, statistics.fmean(counts), seconds, protocol)
@@ -204,18 +204,18 @@ def against_nfe(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig
 def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig) -> None:
     """Record bits/dim of test images, of no class, for each number K of dequantisations, and what that costs."""
     v = data.values("test", config.test_images, "likelihood").to(run.device)
-    how, generator, most = adaptive(config), run.torch_generator("likelihood"), max(config.importance)
+    integration, generator, most = adaptive(config), run.torch_generator("likelihood"), max(config.importance)
     parts, dim = v.split(config.test_batch), math.prod(data.shape)
     flow.counted.reset()
     start = time.perf_counter()
     draws = [  # one dequantisation and one probe an image each
-        torch.cat([importance_log_prob(flow, part, data.levels, 1, generator, how) for part in parts])
+        torch.cat([importance_log_prob(flow, part, data.levels, 1, generator, integration) for part in parts])
         for _ in range(most)
     ]
     log_p = torch.stack(draws).double().cpu()  # (K, N)
     seconds = time.perf_counter() - start
     pixels = "x".join(map(str, data.shape[1:]))
-    told = f"{how.protocol}/{config.data} {pixels}, {data.levels} levels/batch {config.test_batch}"
+    told = f"{integration.protocol}/{config.data} {pixels}, {data.levels} levels/batch {config.test_batch}"
     for k in config.importance:
         bits = bits_per_dim(log_p[:k].logsumexp(0) - math.log(k), dim, data.levels)
         key, protocol = "bits_per_dim" if k == 1 else f"bits_per_dim[K={k}]", f"{told}/uniform noise, K={k}"

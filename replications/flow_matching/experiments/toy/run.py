@@ -131,30 +131,34 @@ def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) ->
 @torch.no_grad()
 def evaluate(run: Run, flow: CNF, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
-    n, how = config.compared, DEFAULT
+    n, integration = config.compared, DEFAULT
     data, other = (points(run, config.data, n, stream) for stream in ("test", "test again"))
     source = flow.prior.sample(n, run.torch_generator("source"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, source, data, "source against data")
     if config.source == NORMAL:
-        measure.likelihood(run, flow, points(run, config.data, config.test_points, "likelihood"), how)
+        measure.likelihood(run, flow, points(run, config.data, config.test_points, "likelihood"), integration)
     _samples(run, flow, source, data, config)
-    record_paths(run, flow, source, w2, config.path_times, how.solver)
+    record_paths(run, flow, source, w2, config.path_times, integration.solver)
     _few_steps(run, flow, source, data, config)
 
 
 def _samples(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfig) -> None:
     """Record samples, their distance from the data, evaluations and time, by dopri5 and by the code's own solver."""
-    for how, qualifier in ((DEFAULT, ""), (euler(config.own_steps), f"euler-{config.own_steps}")):
+    for integration, qualifier in ((DEFAULT, ""), (euler(config.own_steps), f"euler-{config.own_steps}")):
         key, n = f"[{qualifier}]" if qualifier else "", len(source)
         flow.counted.reset()
-        samples = flow.decode(source, how)
+        samples = flow.decode(source, integration)
         run.metric(
-            f"nfe{key}", flow.counted.forward_evaluations, f"{how.solver.protocol}/{n} points together"
+            f"nfe{key}",
+            flow.counted.forward_evaluations,
+            f"{integration.solver.protocol}/{n} points together",
         )
-        compare(run, samples, data, how.solver.protocol, qualifier)
-        timing = time_repeats(partial(flow.decode, source, how), device=run.device, repeats=config.repeats)
-        told = f"{how.solver.protocol}/{n} points/median of {config.repeats}"
+        compare(run, samples, data, integration.solver.protocol, qualifier)
+        timing = time_repeats(
+            partial(flow.decode, source, integration), device=run.device, repeats=config.repeats
+        )
+        told = f"{integration.solver.protocol}/{n} points/median of {config.repeats}"
         run.metric(f"sampling_time{key}", timing.median, told, n)
         if not qualifier:
             run.curve("samples", *rounded(samples[:SAMPLES]), "x", "y")

@@ -34,17 +34,17 @@ class Inverted(Flow):
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
-        how: Integration | None = None,
+        integration: Integration | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` to the base by T^-1, then back by T, which gives delta and the integrals."""
-        z = self.flow.decode(x, how)
-        back = self.flow.path(z, eps, generator, how)
+        z = self.flow.decode(x, integration)
+        back = self.flow.path(z, eps, generator, integration)
         return Path(z, -back.delta, back.integrals)
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return z = T^-1(x) of data x `(B, *S)`."""
-        return self.flow.decode(x, how)
+        return self.flow.decode(x, integration)
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return x = T(z) of base points z `(B, *S)`."""
-        return self.flow.encode(z, how)
+        return self.flow.encode(z, integration)

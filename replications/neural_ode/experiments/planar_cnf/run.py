@@ -90,7 +90,7 @@ def build(
     prior = StandardNormal(2)
     flow: Flow
     if method == "cnf":
-        flow = CNF(PlanarField(2, units, gate_hidden, generator), prior, integration(tolerance))
+        flow = CNF(PlanarField(2, units, gate_hidden, generator), prior, integration_at(tolerance))
     elif method in ("nf", "nf_shrunk"):
         flow = PlanarLayers(2, units, prior, generator, shrunk=method == "nf_shrunk")
     else:
@@ -98,7 +98,7 @@ def build(
     return Inverted(flow) if inverted else flow
 
 
-def integration(tolerance: float) -> Integration:
+def integration_at(tolerance: float) -> Integration:
     """Return dopri5 at rtol = atol = tolerance, with exact divergence and the gradient of the computed solution."""
     return Integration(Solver("dopri5", rtol=tolerance, atol=tolerance))
 
@@ -190,7 +190,7 @@ def record_training(task: Matching | Likelihood, log: Log) -> None:
     run.metric("iteration_time", log.iteration_time, f"{step}/median", n)
     run.metric("train_time", log.train_time, f"{step}/{n} iterations")
     if config.method == "cnf":
-        told = f"{step}/{integration(config.tolerance).protocol}/mean over training"
+        told = f"{step}/{integration_at(config.tolerance).protocol}/mean over training"
         run.metric("nfe_forward", statistics.fmean(log.nfe_forward), told, n)
         run.metric("nfe_backward", statistics.fmean(log.nfe_backward), told, n)
     measure.memory(run, lambda: task.loss(0).backward(), task.flow.parameters(), f"{step}/one step")
@@ -199,7 +199,7 @@ def record_training(task: Matching | Likelihood, log: Log) -> None:
 def record_test_evaluations(task: Task, n: int) -> None:
     """Record a continuous flow's evaluations since the last reset."""
     if task.config.method == "cnf":
-        told = f"{integration(task.config.tolerance).protocol}/{n} points solved together"
+        told = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
         task.run.metric("nfe_test", task.flow.counted.forward_evaluations, told)
 
 
@@ -216,7 +216,7 @@ def record_flow(task: Matching | Likelihood) -> None:
     told = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
     run.metric("mass_error", abs(mass - 1), told)
     if config.method == "cnf":
-        measure.solver_error(run, flow, x, integration(config.tolerance))
+        measure.solver_error(run, flow, x, integration_at(config.tolerance))
     cell = 2 * SHOWN_REACH / SHOWN_SIDE
     axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
     shown = [round(q, 5) for q in density(flow, axis, run.device).tolist()]

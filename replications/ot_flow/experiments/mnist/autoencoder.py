@@ -98,25 +98,25 @@ class LatentFlow(nn.Module):
         super().__init__()
         self.autoencoder, self.flow = autoencoder, flow
 
-    def encode(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return base points z `(B, d)` of images `(B, P)`."""
-        return self.flow.encode(self.autoencoder.encode(x), how)
+        return self.flow.encode(self.autoencoder.encode(x), integration)
 
-    def decode(self, z: Tensor, how: Integration | None = None) -> Tensor:
+    def decode(self, z: Tensor, integration: Integration | None = None) -> Tensor:
         """Return images `(B, P)`, pixels in 0..1, of base points `(B, d)`."""
-        return self.autoencoder.decode(self.flow.decode(z, how))
+        return self.autoencoder.decode(self.flow.decode(z, integration))
 
-    def log_prob(self, x: Tensor, how: Integration | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, integration: Integration | None = None) -> Tensor:
         """Return the log-density, in nats, `(B,)`, of the normalised latent points of images `(B, P)`.
 
         That is no density of images: the autoencoder is not invertible.
         """
-        return self.flow.log_prob(self.autoencoder.encode(x), how=how)
+        return self.flow.log_prob(self.autoencoder.encode(x), integration=integration)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator, how: Integration | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, integration: Integration | None = None) -> Tensor:
         """Return n images `(n, P)`, decoded from the flow's samples."""
-        images: Tensor = self.autoencoder.decode(self.flow.sample(n, generator, how))
+        images: Tensor = self.autoencoder.decode(self.flow.sample(n, generator, integration))
         return images
 
 

@@ -188,31 +188,33 @@ def evaluate(run: Run, model: LatentFlow, test: Tensor, config: OTFlowMnistConfi
     A latent dimension that is zero for all images, as its unit is never active, leaves the likelihood without an upper
     bound: `nll` compares trainings of one length, and is no estimate of an entropy. See the curve `latent_std`.
     """
-    flow, how, own = model.flow, in_test(config), rk4(config.own_steps)
+    flow, integration, own = model.flow, in_test(config), rk4(config.own_steps)
     record_generated(run, flow, test, own, config.generated, config.test_batch)
-    measure.likelihood(run, flow, test, how, config.test_batch)
+    measure.likelihood(run, flow, test, integration, config.test_batch)
     few = test[: config.checked]
-    measure.checks(run, flow, few, how)
+    measure.checks(run, flow, few, integration)
     n = min(config.generated, len(test))
     drawn, kept = flow.sample(n, run.torch_generator("generated"), own), test[:n]
     ours, theirs = (part.double().cpu().numpy() for part in (drawn, kept))
     value, se = mmd(ours, theirs)
     run.metric("mmd", value, f"{own.solver.protocol}/squared, unbiased, Gaussian kernel/{n} points", n, se)
-    draw = partial(model.sample, SAMPLES, how=how)
+    draw = partial(model.sample, SAMPLES, integration=integration)
     timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
-    run.metric("sampling_time", timing.median, f"{how.solver.protocol}/{SAMPLES} images/median of 3", SAMPLES)
+    run.metric(
+        "sampling_time", timing.median, f"{integration.solver.protocol}/{SAMPLES} images/median of 3", SAMPLES
+    )
 
 
 @torch.no_grad()
-def pictures(run: Run, model: LatentFlow, data: Images, how: Integration) -> None:
+def pictures(run: Run, model: LatentFlow, data: Images, integration: Integration) -> None:
     """Record images that the flow draws, test images beside their reconstructions, and an interpolation.
 
     The interpolation is bilinear between the base points of four test images, the corners, which are shown as they
     are: as in the authors' figure.
     """
-    samples = model.sample(SAMPLES, run.torch_generator("samples"), how)
+    samples = model.sample(SAMPLES, run.torch_generator("samples"), integration)
     originals, corners = data.test[:RECONSTRUCTED].float(), data.corners.float()
-    grid = model.decode(interpolated(model.encode(corners, how), SIDE), how)
+    grid = model.decode(interpolated(model.encode(corners, integration), SIDE), integration)
     grid[[0, SIDE - 1, SIDE * (SIDE - 1), SIDE * SIDE - 1]] = corners
     shown = {
         "samples": samples,

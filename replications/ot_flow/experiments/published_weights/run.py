@@ -41,14 +41,14 @@ def run(run: Run, config: PublishedConfig) -> None:
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "published weights")
     record_costs(run, flow, x, config.own_steps)
     record_generated(run, flow, x, rk4(config.own_steps), config.generated)
-    how = Integration(Solver("dopri5", 1e-5, 1e-5))
-    measure.likelihood(run, flow, x, how)
+    integration = Integration(Solver("dopri5", 1e-5, 1e-5))
+    measure.likelihood(run, flow, x, integration)
     few = x[: config.checked]
-    measure.checks(run, flow, few, how)
+    measure.checks(run, flow, few, integration)
     _float64(run, flow, few, config)
     if x.shape[1] == 2:
-        toy.mass(run, flow, how, config.grid, config.reach, (1e-3, 1e-5))
-        samples = flow.sample(toy.SAMPLES, run.torch_generator("samples"), how)
+        toy.mass(run, flow, integration, config.grid, config.reach, (1e-3, 1e-5))
+        samples = flow.sample(toy.SAMPLES, run.torch_generator("samples"), integration)
         run.curve("samples", *toy.rounded(samples), "x", "y")
 
 
@@ -66,10 +66,13 @@ def rows(run: Run, config: PublishedConfig) -> Tensor:
 @torch.no_grad()
 def _float64(run: Run, flow: CNF, x: Tensor, config: PublishedConfig) -> None:
     """Record what float32 changes of the NLL by the authors' solver, on some rows."""
-    how = rk4(config.own_steps)
-    single = flow.log_prob(x, how=how).double().mean()
+    integration = rk4(config.own_steps)
+    single = flow.log_prob(x, integration=integration).double().mean()
     with measure.in_float64(flow):
-        double = flow.log_prob(x.double(), how=how).mean()
+        double = flow.log_prob(x.double(), integration=integration).mean()
     run.metric(
-        f"nll_error[{OWN}, float32]", (single - double).abs().item(), f"{how.protocol} in float64", len(x)
+        f"nll_error[{OWN}, float32]",
+        (single - double).abs().item(),
+        f"{integration.protocol} in float64",
+        len(x),
     )

@@ -37,8 +37,8 @@ def run(run: Run, config: OTFlowTabularConfig) -> None:
         record_costs(run, flow, data.test, config.own_steps, config.test_batch, EACH)
     else:
         _own(run)
-    how = rk4(config.own_steps) if ours else in_test(config)
-    record_generated(run, flow, data.test, how, config.generated, config.test_batch, EACH)
+    integration = rk4(config.own_steps) if ours else in_test(config)
+    record_generated(run, flow, data.test, integration, config.generated, config.test_batch, EACH)
     _published_sizes(run)
 
 
