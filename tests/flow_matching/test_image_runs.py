@@ -14,7 +14,7 @@ from torch import Tensor
 
 import bench
 from bench.data.images import ImageSet
-from bench.errors import RunFailure, UserError
+from bench.errors import UserError
 from bench.execution.worker import Run
 from bench.metrics.fidelity import extractors
 from bench.metrics.fidelity.extractors import Extractor
@@ -38,6 +38,7 @@ from replications.flow_matching.experiments.images.quality import (
 from replications.flow_matching.experiments.images.run import Images, run, train
 from replications.flow_matching.model import build_images, velocity_of
 from replications.flows.density.images import UnitCubeFlow, dequantise
+from replications.flows.errors import SolveFailure
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch_fidelity") is None or find_spec("torchvision") is None,
@@ -178,7 +179,7 @@ def test_resumed_training_ends_as_an_uninterrupted_one(
     monkeypatch.setattr("replications.flows.training.loop._Trainer.save_if_due", lambda self: self.save())
     with monkeypatch.context() as broken:
         broken.setattr(images, "objective", _fails_at(2))
-        with pytest.raises(RunFailure):
+        with pytest.raises(SolveFailure):
             trained(job, config)
     job, _ = new_run(tmp_path / "parts", "class")
     resumed = trained(job, config)

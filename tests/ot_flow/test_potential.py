@@ -7,6 +7,7 @@ from torch import Tensor
 from bench.errors import UserError
 from replications.flows.density.divergence import Divergence, Evaluation, exact
 from replications.flows.density.regularizers import hjb, kinetic_half_sum
+from replications.flows.errors import RequestError
 from replications.ot_flow.potential import GradientField, Potential, soft_abs
 
 SHAPES = [
@@ -95,7 +96,7 @@ def test_a_potential_that_solves_the_equation_has_no_hjb_residual() -> None:
     assert hjb(at).abs().max() < 1e-14
     torch.testing.assert_close(kinetic_half_sum(at), 0.5 * by_x.square().sum(1))
     torch.testing.assert_close(hjb(at._replace(potential_t=-by_t)), 2 * kinetic_half_sum(at))
-    with pytest.raises(UserError, match="gradient of a potential"):
+    with pytest.raises(RequestError, match="gradient of a potential"):
         hjb(Evaluation(by_x, by_t))
 
 

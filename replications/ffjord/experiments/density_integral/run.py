@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.toy2d import MIXTURE_VARIANCE
-from bench.errors import RunFailure
 from bench.stats import fit_exponent
 from replications.ffjord.method import build, in_test
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.errors import SolveFailure
 from replications.flows.ode.solve import Solver
 from replications.flows.training.settings import Training
 from replications.tasks import measure
@@ -132,7 +132,7 @@ def ladder(run: Run, flow: Flow, x: Tensor, config: DensityConfig, rule: str) ->
         solver = Solver(rtol=tolerance, atol=tolerance, max_nfe=None if double else config.max_nfe)
         try:
             log_p, nfe = integrate(flow, x, Integration(solver), len(x))
-        except RunFailure:
+        except SolveFailure:
             if double:
                 raise
             continue

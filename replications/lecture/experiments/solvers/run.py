@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.errors import RunFailure
 from bench.measure.clock import time_repeats
 from bench.stats import fit_exponent
+from replications.flows.errors import SolveFailure
 from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solve import Solver, trajectory
 from replications.lecture.experiments.solvers.problems import (
@@ -178,7 +178,7 @@ def _ladder(problem: Problem, method: str, steps: Iterable[int]) -> dict[int, So
     """Solve with each number of steps; one at which the solution overflows or is worse than none is left out."""
     found = {}
     for n in steps:
-        with suppress(RunFailure):
+        with suppress(SolveFailure):
             solution = integrate(problem, method, grid(problem.t1, n))
             if solution.max_error < 1:
                 found[n] = solution
@@ -250,6 +250,6 @@ def stability_limit(method: str, steps: int = 200, bisections: int = 11) -> floa
 def _bounded(method: str, z: float, steps: int) -> bool:
     try:
         end = integrate(Decay(t1=z * steps), method, grid(z * steps, steps)).states[-1]
-    except RunFailure:  # the state overflowed
+    except SolveFailure:  # the state overflowed
         return False
     return bool(end.abs() <= 1)
