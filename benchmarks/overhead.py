@@ -26,7 +26,7 @@ from replications.flows.ode.counter import CountedField
 from replications.flows.training.batches import Batches
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 EPOCHS = 10
 POINTS, BATCH = 5120, 512
@@ -79,7 +79,7 @@ def harnessed(epochs: int, checkpoint_seconds: float) -> tuple[float, list[float
         run = Run(IDENTITY, Path(folder), events=events)
         batches = Batches(run, POINTS, BATCH)
         log = train(run, task.field, lambda i: task.loss(counted, batches(i)), settings, counted=counted)
-        curves(run, log)
+        record_curves(run, log)
         seconds = time.perf_counter() - start
         assert any(Path(folder).rglob("*.pt")), "the training wrote no checkpoint"
     return seconds, log.losses

@@ -41,6 +41,16 @@ def synchronize(device: str | torch.device) -> None:
         torch.cuda.synchronize(device) if kind == "cuda" else torch.mps.synchronize()
 
 
+def reader(device: str | torch.device) -> Callable[[], float]:
+    """Return a clock that reads the time in seconds once the device has finished what it was given."""
+
+    def read() -> float:
+        synchronize(device)
+        return time.perf_counter()
+
+    return read
+
+
 def time_repeats(
     fn: Callable[[], object], *, device: str | torch.device = "cpu", warmup: int = 1, repeats: int = 5
 ) -> Timing:
@@ -58,11 +68,10 @@ def time_repeats(
 
 
 def _time_once(fn: Callable[[], object], device: str | torch.device) -> float:
-    synchronize(device)
-    start = time.perf_counter()
+    clock = reader(device)
+    start = clock()
     fn()
-    synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _interquartile_range(values: tuple[float, ...]) -> float | None:

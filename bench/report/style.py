@@ -85,7 +85,7 @@ def legend_below(figure: Any, axes: Iterable[Any]) -> None:
     handles = {
         label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
 
 
 def render(figure: Any) -> dict[str, bytes]:

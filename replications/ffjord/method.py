@@ -1,22 +1,19 @@
-r"""Maximum likelihood of a continuous flow, and the two changes that RNODE and STEER make to it.
+r"""FFJORD: maximum likelihood of a continuous flow, its trace estimated or exact (grathwohl2019ffjord).
 
 | symbol | code | shape | equation |
 |---|---|---|---|
 | x, z | `x`, `path.z` | `(B, D)` | dx/dt = f(t, x), data x(0), base z = x(T) |
-| log p(x) | `path.delta` | `(B,)` | log p_0(z) + integral of tr df/dx (grathwohl2019ffjord, 4) |
-| eps | `eps` | `(K, B, D)` | tr J = E eps^T J eps, fixed along a solve (7, 8) |
-| lambda_K, lambda_J | `kinetic`, `jacobian` | | bits/dim + lambda_K K + lambda_J B (finlay2020rnode, 12, 13) |
-| b | `spread` | | T ~ U((1 - b) T, (1 + b) T) in training (ghosh2020steer) |
+| log p(x) | `path.delta` | `(B,)` | log p_0(z) + integral of tr df/dx (4) |
+| eps | drawn by `flow.path` | `(K, B, D)` | tr J = E eps^T J eps, fixed along a solve (7, 8) |
+| loss | `objective` | scalar | -1/B sum_n log p(x_n), nats |
 
-K = 1/(2D) sum_i integral of f_i^2 and B = 1/D integral of |J|_F^2, as RNODE's authors compute them: means over the
-dimensions, added to a loss in bits/dim, which the weight 0.01 goes with. The paper prints sums. Here the whole is
-D log 2 times as large, the negative log-likelihood in nats plus D log 2 (lambda_K K + lambda_J B): Adam's step is the
-same at any scale of the loss, but for its epsilon of 1e-8.
+The field is a network of concatsquash layers, (W x + b) * sigmoid(a t + c) + d t; of images a convolutional one at each
+scale of a multi-scale flow. The end time T is a parameter in the authors' code for points and tables.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,53 +22,32 @@ from replications.flows.density.cnf import CNF
 from replications.flows.density.composition import Chain
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.flow import Flow
+from replications.flows.density.images import UnitCubeFlow
 from replications.flows.density.integration import Integration
+from replications.flows.density.multiscale import MultiScale
 from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.convolution import ConvField
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.solve import Solver
-from replications.tasks.flow_config import FlowConfig
+from replications.flows.ode.solver import Solver
+from replications.tasks.config import FlowConfig
+from replications.tasks.method import Method
 
-
-def penalties(config: FlowConfig) -> dict[str, float]:
-    """Return the weights of the regularizers, by name; those of weight zero are left out."""
-    weights = {"kinetic_half_mean": config.kinetic, "jacobian_mean": config.jacobian}
-    return {name: weight for name, weight in weights.items() if weight}
+BUILDER = "replications.ffjord.method:build"
+IMAGE_BUILDER = "replications.ffjord.method:build_images"
 
 
 def in_training(config: FlowConfig) -> Integration:
     """Return how the flow is integrated in training."""
     solver = Solver(config.solver, config.rtol, config.atol, steps=config.steps or None)
-    kind = Divergence(config.divergence)
-    return Integration(solver, kind, config.gradient, tuple(penalties(config)), config.spread)
+    return Integration(solver, Divergence(config.divergence), config.gradient)
 
 
-def in_test(config: FlowConfig) -> Integration:
-    """Return how the flow is integrated in tests: exact trace, dopri5, end at T."""
-    return Integration(Solver("dopri5", config.rtol, config.atol))
+def objective(flow: Flow, x: Tensor, config: FlowConfig, generator: torch.Generator) -> Tensor:
+    """Return -1/B sum log p(x) of data x `(B, *S)` in nats; the probes come from the generator."""
+    return -flow.log_prob(x, generator=generator, integration=in_training(config)).mean()
 
 
-def objective(
-    flow: Flow,
-    x: Tensor,
-    config: FlowConfig,
-    generator: torch.Generator | None = None,
-    eps: Tensor | None = None,
-) -> Tensor:
-    """Return -1/B sum log p(x) + D log 2 sum_j lambda_j 1/B sum R_j(x), a scalar in nats.
-
-    Args:
-        flow: to be trained.
-        x: data `(B, *S)`.
-        config: weights and integration.
-        generator: draws the probes, where none are given, and a random end time.
-        eps: probes.
-    """
-    path = flow.path(x, eps, generator, in_training(config))
-    loss = -(flow.prior.log_prob(path.z) + path.delta).mean()
-    nats = math.log(2) * x[0].numel()  # in a loss of 1 bit/dim
-    return loss + sum(
-        nats * weight * path.integrals[name].mean() for name, weight in penalties(config).items()
-    )
+METHOD = Method(in_training, objective)
 
 
 def build(
@@ -101,3 +77,63 @@ def build(
         for _ in range(blocks)
     ]
     return flows[0] if blocks == 1 else Chain(flows, prior)
+
+
+def on_points(config: Any) -> dict[str, Any]:
+    """Return the arguments of `build` for a config of points in the plane."""
+    return {"dim": 2, "hidden": list(config.hidden), "T": config.T, "learn_T": config.learn_T}
+
+
+def on_table(config: Any, dim: int) -> dict[str, Any]:
+    """Return the arguments of `build` for a config of rows of `dim` numbers."""
+    return {
+        "dim": dim,
+        "hidden": [factor * dim for factor in config.factors],
+        "activation": config.activation,
+        "blocks": config.blocks,
+        "T": config.T,
+        "learn_T": config.learn_T,
+    }
+
+
+def build_images(
+    shape: tuple[int, int, int] | list[int],
+    dims: tuple[int, ...] | list[int] = (64, 64, 64),
+    blocks: int = 2,
+    scales: int = 0,
+    alpha: float = 1e-6,
+    T: float = 1.0,
+    learn_T: bool = True,
+    zero_last: bool = False,
+    generator: torch.Generator | None = None,
+) -> UnitCubeFlow:
+    """Return an untrained flow of images in the unit cube.
+
+    Args:
+        shape: (C, H, W).
+        dims: channels of each network's hidden layers.
+        blocks: flows before and flows after each squeeze.
+        scales: 0 for as many as the images allow.
+        alpha: of the logit.
+        T: end time of each block; where it starts, if learned.
+        learn_T: whether the end times are parameters.
+        zero_last: start with the last layers' weights at zero.
+        generator: draws the parameters; None where they will be loaded.
+
+    Raises:
+        RequestError: as `MultiScale` and `Logit`.
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    c, h, w = shape
+
+    def field(channels: int) -> ConvField:
+        return ConvField(channels, dims, generator, zero_last)
+
+    return UnitCubeFlow(MultiScale((c, h, w), field, blocks, scales, T=T, learn_T=learn_T), alpha)
+
+
+def on_images(config: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the arguments of `build_images` for a config and images of a shape."""
+    names = ("blocks", "scales", "alpha", "T", "learn_T", "zero_last")
+    settings = {name: getattr(config, name) for name in names}
+    return {"shape": list(shape), "dims": list(config.dims), **settings}

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UserError
-from replications.tasks.flow_config import FlowConfig
+from replications.rnode.config import Regularization
+from replications.tasks.config import FlowConfig, at_least
 
 FIXED = {
-    "solver": "rk4", "divergence": "exact", "T": 1.0, "learn_T": False, "kinetic": 0.0, "jacobian": 0.0, "spread": 0.0
+    "solver": "rk4", "divergence": "exact", "T": 1.0, "learn_T": False, "kinetic": 0.0, "jacobian": 0.0
 }  # fmt: skip
 """Settings of flows in general that are part of the method here."""
 
 
 @dataclass(frozen=True)
-class OTFlowConfig(FlowConfig):
+class OTFlowConfig(Regularization, FlowConfig):
     """How OT-Flow is trained; its time runs from 0 to 1, its steps are equal ones of RK4, its trace is exact.
 
     Args:
@@ -52,14 +53,3 @@ class OTFlowConfig(FlowConfig):
                 raise UserError(
                     f"config key {name!r} is {value!r} in OT-Flow, got {getattr(self, name)!r}: leave it out"
                 )
-
-
-def at_least(config: object, **least: float) -> None:
-    """Check keys of a config.
-
-    Raises:
-        UserError: one is below its least value.
-    """
-    for name, value in least.items():
-        if getattr(config, name) < value:
-            raise UserError(f"config key {name!r} must be at least {value}, got {getattr(config, name):g}")

@@ -15,7 +15,7 @@ from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
 from replications.ot_flow.method import Costs, clamp, costs, in_training, objective, rk4
-from replications.tasks import fitting
+from replications.tasks import training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def fit(
         return costs_of(flow, validation, config.validation_steps).weighted(config).item()
 
     told = f"{config.iterations} iterations of {config.batch}/{in_training(config).protocol}"
-    fitting.fit(
+    training.fit(
         run,
         flow,
         lambda i: objective(flow, batch(i), config),

@@ -1,38 +1,79 @@
-"""Train a flow by its objective and record what that cost; for toys, tables and what builds on them."""
+"""Train a flow and record what that cost."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from replications.ffjord.method import in_training, objective
+from bench.measure.clock import reader
 from replications.flows.density.flow import Flow
+from replications.flows.training.log import Log
+from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks import fitting
+from replications.tasks.cost import Loss, added_cost, step_memory
+from replications.tasks.method import Method
+from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
-    from replications.tasks.flow_config import FlowConfig
+    from replications.tasks.config import FlowConfig
 
 
 def fit(
     run: Run,
     flow: Flow,
+    loss: Loss,
+    settings: Training,
+    protocol: str,
+    validate: Callable[[], float] | None = None,
+    plain: Loss | None = None,
+    repeats: int = 1,
+    on_iteration: Callable[[int], None] | None = None,
+) -> Log:
+    """Train a flow in place; record training, memory, and the cost over another method's.
+
+    Args:
+        run: seeds and results.
+        flow: on its device.
+        loss: iteration -> scalar, as `replications.flows.training.loop.train` wants it.
+        settings: of the optimizer.
+        protocol: of what is recorded: iterations, batch, integration.
+        validate: value to be low.
+        plain: the loss of the method that the cost is compared with; None where there is nothing to compare.
+        repeats: timed steps of each.
+        on_iteration: called with the iteration after each step.
+    """
+    log = train(run, flow, loss, settings, validate, on_iteration, counted=flow.counted)
+    run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
+    record_training(run, log, protocol)
+    run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)
+    if plain is not None:
+        added = added_cost(flow, loss, plain, repeats, reader(run.device))
+        told = f"{protocol}/median over {repeats} steps of each in turn, trained weights"
+        run.metric("overhead[step]", added.step, told, repeats)
+        run.metric("overhead[evaluation]", added.evaluation, f"{told}, time an evaluation", repeats)
+    return log
+
+
+def fit_by(
+    run: Run,
+    flow: Flow,
+    method: Method,
     config: FlowConfig,
     batch: Callable[[int], Tensor],
     settings: Training,
     validate: Callable[[], float] | None = None,
     protocol: str = "",
-) -> None:
-    """Train a flow in place; record training, memory, and the cost over plain FFJORD's where the method is another.
+) -> Log:
+    """Do so by a method's objective; its cost stands beside that of the method without what it adds.
 
     Args:
-        run: seeds and results.
+        run: seeds and results; the stream `probes/<i>` is that of what iteration i draws beside its batch.
         flow: on its device.
-        config: objective and integration.
+        method: objective and integration.
+        config: their settings.
         batch: iteration -> data `(B, *S)`.
         settings: of the optimizer.
         validate: value to be low; see `replications.flows.training.loop.train`.
@@ -40,9 +81,10 @@ def fit(
     """
 
     def loss(iteration: int, config: FlowConfig = config) -> Tensor:
-        return objective(flow, batch(iteration), config, run.torch_generator(f"probes/{iteration}"))
+        draws = run.torch_generator(f"probes/{iteration}")
+        return method.objective(flow, batch(iteration), config, draws)
 
-    plain = dataclasses.replace(config, kinetic=0.0, jacobian=0.0, spread=0.0)
-    reference = None if plain == config else lambda i: loss(i, plain)
-    protocol = protocol or f"{config.iterations} iterations of {config.batch}/{in_training(config).protocol}"
-    fitting.fit(run, flow, loss, settings, protocol, validate, reference, config.repeats)
+    less = method.plain(config)
+    plain = None if less == config else lambda i: loss(i, less)
+    told = f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
+    return fit(run, flow, loss, settings, protocol or told, validate, plain, config.repeats)

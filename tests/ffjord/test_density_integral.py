@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from replications.ffjord.experiments.diagnostics import DENSITY_INTEGRAL
 from torch import Tensor, nn
 
 from bench.execution.worker import Run
@@ -21,7 +22,6 @@ from replications.ffjord.experiments.density_integral.run import (
     map_mass,
     trapezoid,
 )
-from replications.ffjord.experiments.diagnostics import DENSITY_INTEGRAL
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from replications.ffjord.experiments.diagnostics import TRACE
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,7 +15,6 @@ from bench.experiment import resolve
 from bench.metrics.catalogue import split_key
 from bench.record import Record, identify
 from replications.ffjord.experiments import diagnostics_figures as figures
-from replications.ffjord.experiments.diagnostics import TRACE
 from replications.ffjord.experiments.trace.probes import Estimated, count
 from replications.ffjord.experiments.trace.run import (
     closed_form,

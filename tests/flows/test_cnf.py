@@ -214,7 +214,7 @@ def test_faults_are_named() -> None:
 
 
 def test_a_random_end_time_is_uniform_and_drawn_anew_for_each_solve() -> None:
-    integration = Integration(Solver("rk4", steps=2), spread=0.75)
+    integration = Integration(Solver("rk4", steps=2), b=0.75)
     draws = generator(5)
     ends = torch.tensor([integration.draw_end(draws) for _ in range(4000)])
     assert 0.25 <= ends.min() < 0.26
@@ -225,14 +225,12 @@ def test_a_random_end_time_is_uniform_and_drawn_anew_for_each_solve() -> None:
     end = integration.draw_end(generator(7))
     torch.testing.assert_close(same, flow.path(x, integration=integration, end=end).z)
     assert not torch.equal(same, flow.path(x, generator=generator(8), integration=integration).z)
-    assert torch.equal(
-        flow.encode(x, integration), flow.encode(x, dataclasses.replace(integration, spread=0.0))
-    )
+    assert torch.equal(flow.encode(x, integration), flow.encode(x, dataclasses.replace(integration, b=0.0)))
 
 
 def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
     plain = Integration(Solver("rk4", steps=2), Divergence("gaussian"))
-    steer = dataclasses.replace(plain, spread=0.5)
+    steer = dataclasses.replace(plain, b=0.5)
     flow, x = cnf(), normal(4, 2)
     eps = plain.divergence.draw(x, generator(7))
     ends = generator(7)
@@ -243,12 +241,12 @@ def test_a_random_end_time_leaves_the_probes_as_they_are() -> None:
     )
 
 
-@pytest.mark.parametrize("spread", [-0.1, 1.0])
-def test_a_spread_outside_its_range_is_refused(spread: float) -> None:
-    with pytest.raises(RequestError, match="spread of the end time"):
-        Integration(spread=spread)
+@pytest.mark.parametrize("b", [-0.1, 1.0])
+def test_an_end_time_outside_its_range_is_refused(b: float) -> None:
+    with pytest.raises(RequestError, match="b of a random end time"):
+        Integration(b=b)
 
 
 def test_a_random_end_time_needs_a_generator() -> None:
     with pytest.raises(RequestError, match="needs a generator"):
-        cnf().path(normal(2, 2), integration=Integration(spread=0.5))
+        cnf().path(normal(2, 2), integration=Integration(b=0.5))

@@ -293,7 +293,7 @@ def test_every_block_draws_its_own_end_time() -> None:
     with torch.no_grad():
         for block in made._blocks():
             block.counted.field.layers[-1].bias.fill_(1.0)
-    integration = dataclasses.replace(STEPS, spread=0.5, regularizers=("kinetic_half_mean",))
+    integration = dataclasses.replace(STEPS, b=0.5, regularizers=("kinetic_half_mean",))
     draws = generator()
     ends = [1 + 0.5 * (2 * torch.rand((), generator=draws, dtype=torch.float64).item() - 1) for _ in range(3)]
     energy = (

@@ -15,7 +15,7 @@ from replications.flows.training.batches import Batches
 from replications.flows.training.log import Log, blocks
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 
 def new_run(folder: Path, seed: int = 0) -> Run:
@@ -222,7 +222,7 @@ def test_batches_are_permutations_and_pure(run: Run) -> None:
 
 def test_long_curves_are_block_means(run: Run) -> None:
     log = Log(losses=[float(i) for i in range(1000)], seconds=[1.0, 5.0, 2.0])
-    curves(run, log)
+    record_curves(run, log)
     curve = run.curves["loss"]
     assert len(curve.x) == 250
     assert curve.x[:2] == (4.0, 8.0)

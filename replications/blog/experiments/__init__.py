@@ -13,7 +13,7 @@ from replications.flow_matching.experiments.convergence.declaration import FM_VS
 from replications.tasks.density2d.declaration import CAPTIONS as FLOW_CAPTIONS
 from replications.tasks.density2d.declaration import METRICS as FLOW_METRICS
 from replications.tasks.density2d.declaration import TIERS as FLOW_TIERS
-from replications.tasks.density2d.declaration import ToyConfig
+from replications.tasks.density2d.declaration import Density2dConfig
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ SPIRAL = Experiment(
 CRESCENT = Experiment(
     name="blog.crescent",
     title="Experiment 2: FFJORD carries a normal density to a crescent",
-    config=ToyConfig(data="crescent"),
+    config=Density2dConfig(data="crescent"),
     run="replications.blog.experiments.crescent.run:run",
     variants={kind: {"divergence": kind} for kind in ("rademacher", "gaussian", "exact")},
     tiers=FLOW_TIERS,

@@ -26,7 +26,7 @@ class Integration:
         divergence: exact or estimated.
         gradient: `backprop`, `adjoint` or `checkpoint`; see `replications.flows.ode.solve`.
         regularizers: names of what else is integrated; see `replications.flows.density.regularizers`.
-        spread: b, in 0..1; a path ends at a random time of U((1 - b) T, (1 + b) T), drawn anew for each solve, in place
+        b: in 0..1; a path ends at a random time of U((1 - b) T, (1 + b) T), drawn anew for each solve, in place
             of T (ghosh2020steer). For training; 0 ends on T.
         steered: whether the integrals of the regularizers take part in the control of the step size, as x and
             delta always do.
@@ -34,7 +34,7 @@ class Integration:
             `replications.flows.ode.solve`.
 
     Raises:
-        RequestError: an unknown regularizer, a spread outside [0, 1), or no absolute tolerance to keep regularizers from
+        RequestError: an unknown regularizer, a b outside [0, 1), or no absolute tolerance to keep regularizers from
             steering.
     """
 
@@ -42,7 +42,7 @@ class Integration:
     divergence: Divergence = EXACT
     gradient: str = "checkpoint"
     regularizers: tuple[str, ...] = ()
-    spread: float = 0.0
+    b: float = 0.0
     steered: bool = False
     compiled: bool = False
 
@@ -50,8 +50,8 @@ class Integration:
         needs_frobenius(self.regularizers)  # knows their names
         if self.regularizers and not self.steered and not self.solver.fixed and self.solver.atol == 0:
             raise RequestError("with atol=0 regularizers always steer the steps: set atol or steered=True")
-        if not 0 <= self.spread < 1:
-            raise RequestError(f"the spread of the end time must lie in [0, 1), got {self.spread:g}")
+        if not 0 <= self.b < 1:
+            raise RequestError(f"the b of a random end time must lie in [0, 1), got {self.b:g}")
 
     @property
     def scale(self) -> float:
@@ -70,12 +70,12 @@ class Integration:
         Raises:
             RequestError: a random end without a generator.
         """
-        if self.spread == 0:
+        if self.b == 0:
             return 1.0
         if generator is None:
-            raise RequestError("a random end time needs a generator; for evaluation set spread=0")
+            raise RequestError("a random end time needs a generator; for evaluation set b=0")
         u = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
-        return 1 + self.spread * (2 * u.item() - 1)
+        return 1 + self.b * (2 * u.item() - 1)
 
 
 DEFAULT = Integration()

@@ -1,22 +1,20 @@
-"""What the experiments on two-dimensional densities are, for FFJORD and the papers that build on it."""
+"""What the experiments on two-dimensional densities are: sets, settings, tiers, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
-from bench.errors import UserError
 from bench.experiment import Experiment
-from replications.tasks.flow_config import FlowConfig
+from replications.tasks.config import FlowConfig, at_least
 
 SETS = ("swissroll", "circles", "rings", "moons", "8gaussians", "pinwheel", "2spirals", "checkerboard")
 
 
 @dataclass(frozen=True)
-class ToyConfig(FlowConfig):
-    """Settings of a flow on a 2-D density; the defaults are those of FFJORD's published code (`train_toy.py`).
+class Density2dConfig(FlowConfig):
+    """Settings of a flow on a 2-D density; the defaults are FFJORD's published ones (`train_toy.py`).
 
     Args:
         data: a set of `bench.data.toy2d`.
@@ -39,9 +37,7 @@ class ToyConfig(FlowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("grid", 2), ("compared", 40), ("test_points", 40)):
-            if getattr(self, name) < least:
-                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
+        at_least(self, grid=2, compared=40, test_points=40)
 
 
 TIERS: dict[str, Mapping[str, Any]] = {
@@ -65,18 +61,15 @@ CAPTIONS = {
 }
 
 
-def toys(
-    name: str,
-    title: str,
-    variants: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Any] = MappingProxyType({}),
+def density2d(
+    name: str, title: str, run: str, config: Density2dConfig, variants: Mapping[str, Mapping[str, Any]]
 ) -> Experiment:
-    """Return an experiment on 2-D densities; `settings` replace the published ones for all its variants."""
+    """Return an experiment on 2-D densities; arguments as `Experiment`."""
     return Experiment(
         name=name,
         title=title,
-        config=ToyConfig(**settings),
-        run="replications.tasks.density2d.evaluation:run",
+        config=config,
+        run=run,
         variants=variants,
         tiers=TIERS,
         metrics=METRICS,

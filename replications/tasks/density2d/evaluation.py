@@ -1,9 +1,15 @@
-"""A flow learns a two-dimensional density by maximum likelihood."""
+r"""Train a flow on a density in the plane, and measure what it is worth.
+
+| quantity | code | equation |
+|---|---|---|
+| mass error | `mass_error` | \|h^2 sum_ij p(x_ij) - 1\|, x_ij a grid over [-r, r]^2 of spacing h, the trapezoidal rule but for its edge |
+| distances | `Distances` | of n samples from n test points |
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,15 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data import toy2d
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, time_repeats
 from bench.metrics.classification import c2st
 from bench.metrics.transport import mmd, wasserstein2
-from replications.ffjord.method import build, in_test, in_training
+from replications.flows.density import evaluate as measured
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
-from replications.tasks import measure
-from replications.tasks.training import fit
+from replications.tasks.method import Method, build, in_test
+from replications.tasks.recording import record_checks, record_end_time, record_likelihood
+from replications.tasks.splits import Fresh, TestSet, first, tested
+from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -33,31 +41,103 @@ SAMPLES = 300
 """Samples kept for the picture."""
 
 
-def run(run: Run, config: ToyConfig) -> None:
-    """Train, then measure likelihood, cost, regularity, total mass and samples."""
-    flow = trained(run, config)
-    evaluate(run, flow, config)
+def fresh(run: Run, name: str, dtype: torch.dtype = torch.float32) -> Fresh:
+    """Return fresh points `(n, 2)` of a set of `bench.data.toy2d`, on the run's device."""
+    return Fresh(run, partial(toy2d.draw, name), run.device, dtype)
 
 
-def trained(run: Run, config: ToyConfig) -> Flow:
-    """Return the trained flow; its cost is recorded and the model kept."""
-    arguments: dict[str, Any] = {
-        "dim": 2,
-        "hidden": list(config.hidden),
-        "T": config.T,
-        "learn_T": config.learn_T,
-    }
-    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
+def trained(run: Run, config: ToyConfig, method: Method, builder: str, arguments: dict[str, Any]) -> Flow:
+    """Return the flow that a builder makes, trained by a method; its cost is recorded and the model kept."""
+    flow = build(builder, arguments, run.torch_generator("field")).to(run.device)
+    data = fresh(run, config.data)
     settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
-    fit(run, flow, config, lambda i: points(run, config.data, config.batch, f"batch/{i}"), settings)
-    run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
+    fit_by(run, flow, method, config, lambda i: data.batch(i, config.batch).points, settings)
+    run.save_model(builder, arguments, flow.state_dict())
     return flow
 
 
-def points(run: Run, name: str, n: int, stream: str) -> Tensor:
-    """Return n fresh points `(n, 2)` of a set of `bench.data.toy2d`, on the run's device."""
-    x = toy2d.draw(name, n, run.numpy_generator(stream))
-    return torch.tensor(x, dtype=torch.float32, device=run.device)
+def evaluate(run: Run, flow: Flow, config: ToyConfig, in_training: Integration) -> None:
+    """Record likelihood, its error, regularity, total mass and samples of a trained flow.
+
+    Args:
+        run: where to.
+        flow: of points in the plane.
+        config: sizes and tolerances of the evaluation.
+        in_training: how it was integrated in training; where that was by fixed steps, the likelihood by them stands
+            beside the accurate one.
+    """
+    integration, clock = in_test(config), reader(run.device)
+    test = fresh(run, config.data).test(config.test_points)
+    record_end_time(run, flow)
+    record_likelihood(run, measured.likelihood(flow, tested(test), integration, clock=clock), integration)
+    if config.steps:
+        own = measured.for_evaluation(in_training)
+        by_own = measured.likelihood(flow, tested(test), own, clock=clock)
+        record_likelihood(run, by_own, own, qualifier="training solver")
+    few = first(test, config.compared)
+    record_checks(run, flow, tested(few), integration)
+    record_mass(run, flow, integration, config)
+    record_samples(run, flow, few, integration)
+
+
+@torch.no_grad()
+def density_on_grid(flow: Flow, integration: Integration, side: int, reach: float) -> Tensor:
+    """Return p `(side, side)` in float64 at the points of a grid over [-reach, reach]^2, solved together."""
+    device = next(flow.parameters()).device
+    axis = torch.linspace(-reach, reach, side, dtype=torch.float64, device=device)
+    with measured.in_float64(flow):
+        log_p = flow.log_prob(torch.cartesian_prod(axis, axis), integration=integration)
+    return log_p.exp().reshape(side, side)
+
+
+def mass_error(density: Tensor, reach: float) -> float:
+    """Return |h^2 sum_ij p_ij - 1| of a density `(side, side)` on a grid over [-reach, reach]^2."""
+    h = 2 * reach / (len(density) - 1)
+    return abs(density.sum().item() * h**2 - 1)
+
+
+def record_mass(run: Run, flow: Flow, integration: Integration, config: ToyConfig) -> None:
+    """Record the error of the total mass at every tolerance, and a coarse picture of the density."""
+    side, reach = config.grid, config.reach
+    for tolerance in config.mass_tolerances:
+        tight = measured.at_tolerance(integration, tolerance)
+        density = density_on_grid(flow, tight, side, reach)
+        told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
+        run.metric(f"mass_error[{tolerance:g}]", mass_error(density, reach), told)
+    every = max(1, side // SHOWN)
+    shown = density[::every, ::every].flatten().tolist()
+    run.curve("density", range(len(shown)), [float(f"{p:.3g}") for p in shown], "cell", "p")
+
+
+class Distances(NamedTuple):
+    """Distances between n samples and n points of the data: W2, squared MMD and C2ST with their standard errors."""
+
+    wasserstein2: float
+    mmd: float
+    mmd_se: float
+    c2st: float
+    c2st_se: float
+
+
+def distances(ours: Tensor, theirs: Tensor, rng: np.random.Generator) -> Distances:
+    """Return how far samples are from as many points of the data, `(n, 2)` each; `rng` is of the classifier."""
+    x, y = as_array(ours), as_array(theirs)
+    return Distances(wasserstein2(x, y), *mmd(x, y), *c2st(x, y, rng))
+
+
+@torch.no_grad()
+def record_samples(run: Run, flow: Flow, test: TestSet, integration: Integration) -> None:
+    """Record how far as many samples are from test points, what they cost, and a picture of some."""
+    data, n = tested(test), len(test)
+    draw = partial(flow.sample, n, integration=integration)
+    timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
+    run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/{n} points/median of 3", n)
+    samples = draw(run.torch_generator("samples"))
+    found = distances(samples, data, run.numpy_generator("c2st"))
+    run.metric("wasserstein2", found.wasserstein2, f"exact/{n} points", n)
+    run.metric("mmd", found.mmd, f"squared, unbiased, Gaussian kernel/{n} points", n, found.mmd_se)
+    run.metric("c2st", found.c2st, f"gradient-boosted trees/{n} points of each", n, found.c2st_se)
+    run.curve("samples", *rounded(samples[:SAMPLES]), "x", "y")
 
 
 def rounded(x: Tensor) -> tuple[list[float], list[float]]:
@@ -66,67 +146,7 @@ def rounded(x: Tensor) -> tuple[list[float], list[float]]:
     return first.tolist(), second.tolist()
 
 
-def evaluate(run: Run, flow: Flow, config: ToyConfig) -> None:
-    """Record what the trained flow is worth."""
-    integration = in_test(config)
-    x = points(run, config.data, config.test_points, "test")
-    measure.end_time(run, flow)
-    measure.likelihood(run, flow, x, integration)
-    if config.steps:
-        measure.likelihood(
-            run, flow, x, measure.without_training(in_training(config)), qualifier="training solver"
-        )
-    few = x[: config.compared]
-    measure.checks(run, flow, few, integration)
-    mass(run, flow, integration, config.grid, config.reach, config.mass_tolerances)
-    _samples(run, flow, few, integration)
-
-
-@torch.no_grad()
-def _samples(run: Run, flow: Flow, data: Tensor, integration: Integration) -> None:
-    """Record how far as many samples are from the data, and what they cost."""
-    n = len(data)
-    draw = partial(flow.sample, n, integration=integration)
-    timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
-    run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/{n} points/median of 3", n)
-    ours, theirs = (part.double().cpu().numpy() for part in (draw(run.torch_generator("samples")), data))
-    _compare(run, ours, theirs)
-    run.curve("samples", *rounded(torch.from_numpy(ours[:SAMPLES])), "x", "y")
-
-
-@torch.no_grad()
-def mass(
-    run: Run, flow: Flow, integration: Integration, side: int, reach: float, tolerances: tuple[float, ...]
-) -> None:
-    """Record abs(integral of p - 1) by the trapezoidal rule in float64, and a coarse picture of the density.
-
-    Args:
-        run: where to.
-        flow: of points in the plane.
-        integration: how it is integrated, but for the tolerances.
-        side: points a side of the grid over [-reach, reach]^2.
-        reach: see `side`.
-        tolerances: rtol = atol, one metric each.
-    """
-    axis = torch.linspace(-reach, reach, side, dtype=torch.float64, device=run.device)
-    grid = torch.cartesian_prod(axis, axis)
-    for tolerance in tolerances:
-        tight = measure.at_tolerance(integration, tolerance)
-        with measure.in_float64(flow):
-            density = flow.log_prob(grid, integration=tight).exp()
-        total = density.sum().item() * (axis[1] - axis[0]).item() ** 2
-        told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
-        run.metric(f"mass_error[{tolerance:g}]", abs(total - 1), told)
-    every = max(1, side // SHOWN)
-    shown = density.reshape(side, side)[::every, ::every].flatten().tolist()
-    run.curve("density", range(len(shown)), [float(f"{p:.3g}") for p in shown], "cell", "p")
-
-
-def _compare(run: Run, ours: Array, theirs: Array) -> None:
-    """Record distances between samples and as many points of the data."""
-    n = len(ours)
-    run.metric("wasserstein2", wasserstein2(ours, theirs), f"exact/{n} points", n)
-    squared, se = mmd(ours, theirs)
-    run.metric("mmd", squared, f"squared, unbiased, Gaussian kernel/{n} points", n, se)
-    accuracy, se = c2st(ours, theirs, run.numpy_generator("c2st"))
-    run.metric("c2st", accuracy, f"gradient-boosted trees/{n} points of each", n, se)
+def as_array(x: Tensor) -> Array:
+    """Return a tensor as an array in float64."""
+    array: Array = x.double().cpu().numpy()
+    return array

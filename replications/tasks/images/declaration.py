@@ -1,4 +1,4 @@
-"""What the experiments on images are, for FFJORD and the papers that build on it."""
+"""What the experiments on images are: sets, settings, tiers, metrics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.tasks.flow_config import FlowConfig
-
-SHAPES = {
-    "mnist": (1, 28, 28),
-    "cifar10": (3, 32, 32),
-    "imagenet64": (3, 64, 64),
-    "celeba_hq_256": (3, 256, 256),
-}
-"""(C, H, W) of the sets that FFJORD and RNODE report."""
+from replications.tasks.config import FlowConfig
 
 
 @dataclass(frozen=True)
@@ -66,15 +58,6 @@ class ImageConfig(FlowConfig):
     probes: int = 20
 
 
-CIFAR10: dict[str, Any] = {"data": "cifar10", "alpha": 0.05, "flip": True}
-"""What both papers' codes set for CIFAR-10; alpha is RNODE's, FFJORD's command for it is not known."""
-
-RNODE: dict[str, Any] = {
-    "alpha": 1e-5, "solver": "rk4", "steps": 4, "divergence": "gaussian", "learn_T": False, "zero_last": True,
-    "test_noise": False, "epochs": 100,
-}  # fmt: skip
-"""Where RNODE's published script for MNIST departs from FFJORD's, but for the two regularizers (weight 0.01 each)."""
-
 SMALL: dict[str, Any] = {
     "pool": 2, "gradient": "checkpoint", "rtol": 1e-3, "atol": 1e-3, "test_tolerance": 1e-3,
 }  # fmt: skip
@@ -108,8 +91,10 @@ CAPTIONS = {
 }
 
 
-def images(name: str, title: str, variants: Mapping[str, Mapping[str, Any]]) -> Experiment:
-    """Return an experiment on images.
+def images(
+    name: str, title: str, run: str, config: ImageConfig, variants: Mapping[str, Mapping[str, Any]]
+) -> Experiment:
+    """Return an experiment on images; arguments as `Experiment`.
 
     CIFAR-10 is not offered at tier cpu: a training that fits the tier would say nothing of it.
     """
@@ -117,8 +102,8 @@ def images(name: str, title: str, variants: Mapping[str, Mapping[str, Any]]) -> 
     return Experiment(
         name=name,
         title=title,
-        config=ImageConfig(),
-        run="replications.tasks.images.evaluation:run",
+        config=config,
+        run=run,
         variants=variants,
         tiers=TIERS,
         metrics=METRICS,

@@ -1,4 +1,4 @@
-"""A multi-scale flow learns images by maximum likelihood (grathwohl2019ffjord, finlay2020rnode).
+"""Train a flow of images by maximum likelihood, and measure what it is worth on test images.
 
 | symbol | code | shape | equation |
 |---|---|---|---|
@@ -7,7 +7,7 @@
 | log p(x) | `UnitCubeFlow.log_prob` | `(B,)` | density of x, the logit's Jacobian in it, in nats |
 | bits/dim | `bits_per_dim` | `(B,)` | -(log p(x) / D - log L) / log 2, one u and one probe for each image |
 
-The loss is that of `replications.ffjord.method`, less the constant D log L.
+The loss is that of the method, less the constant D log L.
 """
 
 from __future__ import annotations
@@ -23,60 +23,31 @@ from torch.nn import functional
 
 from bench.data.images import load
 from bench.errors import UserError
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, time_repeats
+from replications.flows.density import evaluate as measured
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.images import UnitCubeFlow, bits_per_dim, dequantise
 from replications.flows.density.integration import Integration
 from replications.flows.density.multiscale import MultiScale
-from replications.flows.fields.convolution import ConvField
-from replications.flows.ode.solve import Solver
-from replications.flows.training.batches import Batches
+from replications.flows.ode.solver import Solver
 from replications.flows.training.settings import Training
-from replications.tasks import measure
-from replications.tasks.images.declaration import SHAPES, ImageConfig
-from replications.tasks.training import fit
+from replications.tasks.method import Method, build
+from replications.tasks.recording import (
+    record_end_time,
+    record_inversion,
+    record_likelihood,
+    record_regularity,
+    record_solver_error,
+)
+from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first, tested
+from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
+    from replications.tasks.images.declaration import ImageConfig
 
 SHOWN = 4096
 """Numbers that the pictures of samples in a record may hold; a square of at most 4x4 pictures."""
-
-
-def build(
-    shape: tuple[int, int, int] | list[int],
-    dims: tuple[int, ...] | list[int] = (64, 64, 64),
-    blocks: int = 2,
-    scales: int = 0,
-    alpha: float = 1e-6,
-    T: float = 1.0,
-    learn_T: bool = True,
-    zero_last: bool = False,
-    generator: torch.Generator | None = None,
-) -> UnitCubeFlow:
-    """Return an untrained flow of images in the unit cube.
-
-    Args:
-        shape: (C, H, W).
-        dims: channels of each network's hidden layers.
-        blocks: flows before and flows after each squeeze.
-        scales: 0 for as many as the images allow.
-        alpha: of the logit.
-        T: end time of each block; where it starts, if learned.
-        learn_T: whether the end times are parameters.
-        zero_last: start with the last layers' weights at zero.
-        generator: draws the parameters; None where they will be loaded.
-
-    Raises:
-        UserError: as `MultiScale` and `Logit`.
-    """
-    generator = generator or torch.Generator().manual_seed(0)
-    c, h, w = shape
-
-    def field(channels: int) -> ConvField:
-        return ConvField(channels, dims, generator, zero_last)
-
-    return UnitCubeFlow(MultiScale((c, h, w), field, blocks, scales, T=T, learn_T=learn_T), alpha)
 
 
 class Pixels:
@@ -92,26 +63,26 @@ class Pixels:
         self.run, self.config = run, config
         train, test = load(config.data, "train"), load(config.data, "test")
         self.levels = round(train.white) + 1
-        self.train = pooled(train.images, config.pool).to(run.device)
-        self.test = pooled(test.images[: config.test_images or None], config.pool).to(run.device)
-        c, h, w = self.train.shape[1:]
+        self.train = TrainSet(pooled(train.images, config.pool).to(run.device))
+        self.raw_test = pooled(test.images[: config.test_images or None], config.pool).to(run.device)
+        c, h, w = self.train.points.shape[1:]
         self.shape = (c, h, w)
-        self._batches = Batches(run, len(self.train), config.batch)
+        self._batches = TrainBatches(run, self.train, config.batch)
         self.per_epoch = self._batches.per_epoch
 
     def batch(self, iteration: int) -> Tensor:
         """Return training images x of an iteration, `(B, C, H, W)`; a pure function of it."""
-        v = self.train[self._batches(iteration).to(self.run.device)]
+        v = self._batches(iteration)
         generator = self.run.torch_generator(f"noise/{iteration}")
         if self.config.flip:
             mirrored = torch.rand(len(v), generator=generator).to(v.device) < 0.5
             v = torch.where(mirrored[:, None, None, None], v.flip(3), v)
         return dequantise(v, self.levels, generator)
 
-    def test_points(self) -> Tensor:
+    def test(self) -> TestSet:
         """Return the test images x `(N, C, H, W)`, always the same."""
         noise = self.run.torch_generator("test noise") if self.config.test_noise else None
-        return dequantise(self.test, self.levels, noise)
+        return TestSet(dequantise(self.raw_test, self.levels, noise))
 
 
 def pooled(images: Tensor, pool: int) -> Tensor:
@@ -134,72 +105,78 @@ def in_test(config: ImageConfig) -> Integration:
     return Integration(solver, Divergence(config.divergence))
 
 
-def run(run: Run, config: ImageConfig) -> None:
-    """Train, then measure likelihood, cost, inversion, regularity and the trace estimator on test images."""
-    data = Pixels(run, config)
-    arguments: dict[str, Any] = {
-        "shape": list(data.shape),
-        "dims": list(config.dims),
-        **{
-            name: getattr(config, name) for name in ("blocks", "scales", "alpha", "T", "learn_T", "zero_last")
-        },
-    }
-    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
+def trained(
+    run: Run, data: Pixels, config: ImageConfig, method: Method, builder: str, arguments: dict[str, Any]
+) -> UnitCubeFlow:
+    """Return the flow that a builder makes, trained by a method; its cost is recorded and the model kept."""
+    flow = cast(UnitCubeFlow, build(builder, arguments, run.torch_generator("field")).to(run.device))
     config = dataclasses.replace(config, iterations=min(config.iterations, config.epochs * data.per_epoch))
     settings = Training(
         config.iterations, config.learning_rate, weight_decay=config.weight_decay, warmup=config.warmup
     )
-    dim = math.prod(data.shape)
-    fit(run, flow, config, data.batch, settings)
+    fit_by(run, flow, method, config, data.batch, settings)
     loss = run.curves["loss"]
-    bits = bits_per_dim(-torch.tensor(loss.y), dim, data.levels).tolist()
+    bits = bits_per_dim(-torch.tensor(loss.y), math.prod(data.shape), data.levels).tolist()
     run.curve("loss", loss.x, bits, "iteration", "loss (bits/dim)")
-    run.save_model("replications.tasks.images.evaluation:build", arguments, flow.state_dict())
-    evaluate(run, flow, data, config)
-    published_sizes(run)
+    run.save_model(builder, arguments, flow.state_dict())
+    return flow
 
 
 @torch.no_grad()
 def evaluate(run: Run, flow: UnitCubeFlow, data: Pixels, config: ImageConfig) -> None:
-    """Record what the trained flow is worth."""
-    integration, x = in_test(config), data.test_points()
-    likelihood(run, flow, x, integration, data.levels, config)
-    few = x[: config.checked]
+    """Record likelihood, its error, inversion, regularity and the trace estimator's variance of a trained flow."""
+    integration, test = in_test(config), data.test()
+    likelihood(run, flow, test, integration, data.levels, config)
+    few = tested(first(test, config.checked))
     probes = cast(MultiScale, flow.flow).draw(few, run.torch_generator("checked"), integration)
-    measure.solver_error(run, flow, few, integration, probes)
-    measure.inversion(run, flow, few, integration)
-    measure.regularity(run, flow, few, integration, run.torch_generator("regularity"))
-    measure.end_time(run, flow)
-    trace_variance(run, flow, few, integration, config.probes, len(x))
+    record_solver_error(run, measured.solver_error(flow, few, integration, probes), integration)
+    record_inversion(run, measured.inversion_error(flow, few, integration), integration.solver.protocol)
+    draws = run.torch_generator("regularity")
+    record_regularity(run, measured.regularity(flow, few, integration, draws), integration)
+    record_end_time(run, flow)
+    record_trace_variance(run, flow, few, integration, config.probes, len(test))
     sample(run, flow, integration, data)
 
 
 def likelihood(
-    run: Run, flow: UnitCubeFlow, x: Tensor, integration: Integration, levels: int, config: ImageConfig
+    run: Run, flow: UnitCubeFlow, test: TestSet, integration: Integration, levels: int, config: ImageConfig
 ) -> None:
     """Record the NLL of test images in nats and in bits/dim, one dequantisation and one probe each, and its cost."""
-    nll = measure.likelihood(run, flow, x, integration, config.test_batch, run.torch_generator("test probes"))
-    bits = bits_per_dim(-nll, math.prod(x.shape[1:]), levels)
+    x, draws = tested(test), run.torch_generator("test probes")
+    found = measured.likelihood(flow, x, integration, config.test_batch, draws, reader(run.device))
+    record_likelihood(run, found, integration, config.test_batch)
+    bits = bits_per_dim(found.log_prob, found.dim, levels)
     noise = "uniform noise" if config.test_noise else "centres of cells"
     pixels = "x".join(str(side) for side in x.shape[2:])
     protocol = f"{integration.protocol}/{noise}, K=1/{config.data} {pixels}, {levels} levels/batch {config.test_batch}"
-    for key, values in (("nll", nll), ("bits_per_dim", bits)):  # in place of the density's own bits
-        run.metric(key, values.mean().item(), protocol, len(x), values.std().item() / math.sqrt(len(x)))
+    # In place of the density's own bits, which know nothing of the levels.
+    run.metric("nll", found.nll, protocol, found.n, found.se)
+    run.metric("bits_per_dim", bits.mean().item(), protocol, found.n, bits.std().item() / math.sqrt(found.n))
 
 
+@torch.no_grad()
 def trace_variance(
+    flow: UnitCubeFlow, x: Tensor, integration: Integration, repeats: int, generator: torch.Generator
+) -> float:
+    """Return the variance over probes of the estimated log-likelihood of an image, the mean over images x, nats^2.
+
+    Each image is repeated with probes of its own; the dequantisation noise is fixed.
+    """
+    again = x.repeat(repeats, 1, 1, 1)
+    log_p = flow.log_prob(again, generator=generator, integration=integration)
+    return log_p.double().reshape(repeats, len(x)).var(0).mean().item()
+
+
+def record_trace_variance(
     run: Run, flow: UnitCubeFlow, x: Tensor, integration: Integration, repeats: int, test_images: int
 ) -> None:
-    """Record the variance of the estimated log-likelihood over probes, the images' noise fixed.
+    """Record it, and in (bits/dim)^2 that of an image and that of the mean over all test images.
 
-    Of one image, averaged over images, in nats^2 and in (bits/dim)^2; and of the mean over all test images, whose
-    probes are independent, in (bits/dim)^2: the second over their number.
+    The probes of different images are independent: the last is the second over the number of test images.
     """
     if integration.divergence.kind == "exact":
         return
-    again = x.repeat(repeats, 1, 1, 1)
-    log_p = flow.log_prob(again, generator=run.torch_generator("trace variance"), integration=integration)
-    variance = log_p.double().reshape(repeats, len(x)).var(0).mean().item()
+    variance = trace_variance(flow, x, integration, repeats, run.torch_generator("trace variance"))
     in_bits = variance / (math.prod(x.shape[1:]) * math.log(2)) ** 2
     told, n = f"{integration.protocol}/log-likelihood over {repeats} probes", len(x)
     run.metric("trace_variance", variance, f"{told}, mean over images, nats^2", n)
@@ -217,14 +194,3 @@ def sample(run: Run, flow: UnitCubeFlow, integration: Integration, data: Pixels)
     x = draw(run.torch_generator("samples"))[:shown]
     values = (data.levels * x).floor().clamp(0, data.levels - 1)
     run.curve("samples", x.shape, values.flatten().tolist(), "shape", f"value of {data.levels}")
-
-
-def published_sizes(run: Run) -> None:
-    """Record the number of parameters of the published networks, whatever was trained; end times not learned."""
-    sizes = {(name, (64, 64, 64)): shape for name, shape in SHAPES.items()} | {
-        ("cifar10", (64, 64)): (3, 32, 32)
-    }
-    for (name, dims), shape in sizes.items():
-        size = sum(p.numel() for p in build(shape, dims, learn_T=False).parameters())
-        widths = "-".join(map(str, dims))
-        run.metric(f"parameters[{name} {widths}]", size, "published network, untrained, T = 1 given")

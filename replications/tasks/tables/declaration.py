@@ -1,32 +1,22 @@
-"""What the experiments on tables are, for FFJORD and the papers that build on it."""
+"""What the experiments on tables are: sets, settings, tiers, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.tasks.flow_config import FlowConfig
+from replications.tasks.config import FlowConfig
 
 HELD_OUT = "miniboone_heldout"
 """MINIBOONE without its training rows: trains on the published validation rows."""
-
-SETS: dict[str, Mapping[str, Any]] = {
-    "power": {"factors": (10, 10, 10), "activation": "tanh", "blocks": 5, "batch": 10_000},
-    "gas": {"factors": (20, 20, 20), "activation": "tanh", "blocks": 5, "batch": 1000},
-    "hepmass": {"factors": (10, 10), "activation": "softplus", "blocks": 10, "batch": 10_000},
-    "miniboone": {"factors": (20, 20), "activation": "softplus", "blocks": 1, "batch": 1000},
-    "bsds300": {"factors": (20, 20, 20), "activation": "softplus", "blocks": 2, "batch": 10_000},
-}
-"""The networks of FFJORD's Table 4: hidden widths in multiples of D, and flow steps."""
 
 DIMENSIONS = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}
 
 
 @dataclass(frozen=True)
-class TabularConfig(FlowConfig):
+class TableConfig(FlowConfig):
     """Settings of a flow on a table; the defaults are those of FFJORD's published code (`train_tabular.py`).
 
     Args:
@@ -75,23 +65,19 @@ METRICS = (
     "sampling_time", "parameters", "end_time", "train_loss",
 )  # fmt: skip
 
-HELD_OUT_SET = {**SETS["miniboone"], "data": HELD_OUT, "factors": (3, 3), "batch": 256}
-
 
 def tables(
-    name: str,
-    title: str,
-    variants: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    name: str, title: str, run: str, config: TableConfig, variants: Mapping[str, Mapping[str, Any]]
 ) -> Experiment:
-    """Return an experiment on tables; `settings` replace the published ones for all its variants."""
+    """Return an experiment on tables; arguments as `Experiment`."""
     held_out = [variant for variant, settings in variants.items() if settings["data"] == HELD_OUT]
     real = [variant for variant in variants if variant not in held_out]
+    on_gpu = [variant for variant in real if variants[variant]["data"] == "miniboone"]
     return Experiment(
         name=name,
         title=title,
-        config=TabularConfig(**settings),
-        run="replications.tasks.tables.evaluation:run",
+        config=config,
+        run=run,
         variants=variants,
         tiers=TIERS,
         metrics=METRICS,
@@ -100,9 +86,7 @@ def tables(
         # Half an hour on a GPU says nothing of the larger ones.
         offered={
             **dict.fromkeys(real, ("smoke", "paper")),
-            **dict.fromkeys(
-                (v for v in real if variants[v]["data"] == "miniboone"), ("smoke", "gpu", "paper")
-            ),
+            **dict.fromkeys(on_gpu, ("smoke", "gpu", "paper")),
             **dict.fromkeys(held_out, ("smoke", "cpu")),
         },
         figures={"training": "replications.tasks.figures:training"},

@@ -33,7 +33,7 @@ from replications.flows.ode.solve import Solver
 from replications.flows.training.batches import Batches
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -124,7 +124,7 @@ def run(run: Run, config: AdjointMemory) -> None:
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, model, loss, settings, counted=model.block.counted, phase="classifier")
-    curves(run, log)
+    record_curves(run, log)
     protocol = f"{protocol_of(config)}/{config.iterations} iterations"
     run.metric("train_time", log.train_time, protocol)
     run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from replications.ffjord.method import in_test
+from replications.ffjord.method import BUILDER, METHOD, on_points
 from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import trajectory
-from replications.tasks.density2d.evaluation import evaluate, points, rounded, trained
+from replications.tasks.density2d.evaluation import evaluate, fresh, rounded, trained
+from replications.tasks.method import in_test
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
-    from replications.tasks.density2d.declaration import ToyConfig
+    from replications.tasks.density2d.declaration import Density2dConfig
 
 TIMES = 21
 """Times at which a path is kept."""
@@ -26,17 +28,17 @@ PATHS = 150
 """Paths from the base to the data; the figure draws some of them as lines and all as points."""
 
 
-def run(run: Run, config: ToyConfig) -> None:
+def run(run: Run, config: Density2dConfig) -> None:
     """Train and measure as `ffjord.toy`; then follow points of the base to the crescent."""
-    flow = trained(run, config)
-    evaluate(run, flow, config)
-    x = points(run, config.data, 500, "shown")
+    flow = trained(run, config, METHOD, BUILDER, on_points(config))
+    evaluate(run, flow, config, METHOD.in_training(config))
+    x = tested(fresh(run, config.data).test(500, "shown"))
     run.curve("data", *rounded(x), "x", "y")
     follow(run, cast(CNF, flow), config)
 
 
 @torch.no_grad()
-def follow(run: Run, flow: CNF, config: ToyConfig) -> None:
+def follow(run: Run, flow: CNF, config: Density2dConfig) -> None:
     """Record the paths of points of the base, `(TIMES, PATHS)` end to end for each coordinate."""
     z = flow.prior.sample(PATHS, run.torch_generator("paths"), dtype=torch.float32, device=run.device)
     times = torch.linspace(flow.T, 0, TIMES, dtype=torch.float64)

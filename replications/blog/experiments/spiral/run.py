@@ -24,7 +24,7 @@ from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -59,7 +59,7 @@ def run(run: Run, config: Spiral) -> None:
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, field, loss, settings, counted=counted)
-    curves(run, log)
+    record_curves(run, log)
     protocol = f"{config.iterations} iterations/dopri5-{config.rtol:g}"
     run.metric("train_time", log.train_time, protocol)
     run.metric("iteration_time", log.iteration_time, protocol, n=len(log.seconds))

@@ -15,7 +15,8 @@ tolerance); and of points that share their steps, by solving only a few neighbou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,19 +24,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.toy2d import MIXTURE_VARIANCE
+from bench.measure.clock import reader
 from bench.stats import fit_exponent
-from replications.ffjord.method import build, in_test
+from replications.ffjord.method import BUILDER
+from replications.flows.density import evaluate as measured
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.errors import SolveFailure
 from replications.flows.ode.solve import Solver
 from replications.flows.training.settings import Training
-from replications.tasks import measure
-from replications.tasks.training import fit
+from replications.steer.method import METHOD
+from replications.tasks.method import build, in_test
+from replications.tasks.recording import (
+    record_end_time,
+    record_inversion,
+    record_likelihood,
+    record_solver_error,
+)
+from replications.tasks.splits import Fresh, TestSet, first, tested
+from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
-    from replications.ffjord.experiments.diagnostics import DensityConfig
+    from replications.ffjord.experiments.density_integral.declaration import DensityConfig
 
 CHECKED = 1000
 """Test points on which solver error and inversion are measured."""
@@ -45,25 +56,24 @@ SHOWN = 50
 
 def run(run: Run, config: DensityConfig) -> None:
     """Train by maximum likelihood, then integrate the density at every tolerance."""
-    arguments: dict[str, Any] = {
-        "dim": 1, "hidden": list(config.hidden), "T": config.T, "learn_T": config.learn_T,
-    }  # fmt: skip
-    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
+    arguments = {"dim": 1, "hidden": list(config.hidden), "T": config.T, "learn_T": config.learn_T}
+    flow = build(BUILDER, arguments, run.torch_generator("field")).to(run.device)
     settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
-    fit(run, flow, config, lambda i: points(run, config, config.batch, f"batch/{i}"), settings)
-    run.save_model("replications.ffjord.method:build", arguments, flow.state_dict())
-    measure.end_time(run, flow)
-    test, integration = points(run, config, config.test_points, "test"), in_test(config)
-    measure.likelihood(run, flow, test, integration)
-    measure.solver_error(run, flow, test[:CHECKED], integration)
-    measure.inversion(run, flow, test[:CHECKED], integration)
+    data = Fresh(run, partial(draw, config.means), run.device)
+    fit_by(run, flow, METHOD, config, lambda i: data.batch(i, config.batch).points, settings)
+    run.save_model(BUILDER, arguments, flow.state_dict())
+    evaluate(run, flow, data.test(config.test_points), in_test(config))
     masses(run, flow, config)
 
 
-def points(run: Run, config: DensityConfig, n: int, stream: str) -> Tensor:
-    """Return n fresh points `(n, 1)` of the mixture, on the run's device."""
-    x = draw(config.means, n, run.numpy_generator(stream))
-    return torch.tensor(x, dtype=torch.float32, device=run.device)
+def evaluate(run: Run, flow: Flow, test: TestSet, integration: Integration) -> None:
+    """Record likelihood, its error and inversion on test points."""
+    record_end_time(run, flow)
+    found = measured.likelihood(flow, tested(test), integration, clock=reader(run.device))
+    record_likelihood(run, found, integration)
+    few = tested(first(test, CHECKED))
+    record_solver_error(run, measured.solver_error(flow, few, integration), integration)
+    record_inversion(run, measured.inversion_error(flow, few, integration), integration.solver.protocol)
 
 
 def draw(means: tuple[float, ...], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -105,9 +115,9 @@ def masses(run: Run, flow: Flow, config: DensityConfig) -> None:
     r, n = config.reach, config.points
     x = torch.linspace(-r, r, n, dtype=torch.float64, device=run.device)[:, None]
     rule = f"trapezoid, {n} points of [-{r:g}, {r:g}]"
-    with measure.in_float64(flow):
+    with measured.in_float64(flow):
         ladder(run, flow, x, config, rule)
-        tight = measure.at_tolerance(in_test(config), config.tolerances[-1])
+        tight = measured.at_tolerance(in_test(config), config.tolerances[-1])
         log_p, _ = integrate(flow, x, tight, len(x))
         other_errors(run, flow, x, config, log_p, rule)
     ladder(run, flow, x.float(), config, rule)
@@ -163,7 +173,7 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
         rule: its name in a protocol.
     """
     integration = in_test(config)
-    tight = measure.at_tolerance(integration, config.tolerances[-1])
+    tight = measured.at_tolerance(integration, config.tolerances[-1])
     even, odd = (trapezoid(log_p[k::2].exp(), x[k::2]) for k in (0, 1))
     told = f"{tight.protocol}/float64/{rule}"
     run.metric("mass_error[rule]", abs(even - odd), f"{told}/even points against odd points")

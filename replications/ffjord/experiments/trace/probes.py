@@ -29,11 +29,12 @@ from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solve import NFEBudget, Solver, Underflow, solve
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.density2d import evaluation as toy
+from replications.tasks.density2d.evaluation import fresh
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
-    from replications.ffjord.experiments.diagnostics import TraceConfig
+    from replications.ffjord.experiments.trace.declaration import TraceConfig
 
 KINDS = ("rademacher", "gaussian")
 FITTED = 3
@@ -49,8 +50,8 @@ def run(run: Run, config: TraceConfig) -> None:
 
 
 def points(run: Run, config: TraceConfig, stream: str) -> Tensor:
-    """Return a minibatch `(B, 2)` of fresh data."""
-    return toy.points(run, config.data, config.flow_batch, stream)
+    """Return a minibatch `(B, 2)` of fresh data, from a stream of its own."""
+    return tested(fresh(run, config.data).test(config.flow_batch, stream))
 
 
 def integration_by(divergence: Divergence, config: TraceConfig) -> Integration:
@@ -64,12 +65,12 @@ def trained(run: Run, config: TraceConfig) -> CNF:
     flow = build(2, config.hidden, learn_T=False, generator=run.torch_generator("field")).to(run.device)
     assert isinstance(flow, CNF)  # one block
     integration = integration_by(Divergence("rademacher"), config)
+    data = fresh(run, config.data)
 
     def loss(i: int) -> Tensor:
         generator = run.torch_generator(f"probes/{i}")
-        return -flow.log_prob(
-            points(run, config, f"batch/{i}"), generator=generator, integration=integration
-        ).mean()
+        x = data.batch(i, config.flow_batch).points
+        return -flow.log_prob(x, generator=generator, integration=integration).mean()
 
     train(run, flow, loss, Training(config.iterations, config.learning_rate), counted=flow.counted)
     return flow

@@ -33,7 +33,7 @@ from replications.tasks.trace.estimators import Way, unit_vectors, ways
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
-    from replications.ffjord.experiments.diagnostics import TraceConfig
+    from replications.ffjord.experiments.trace.declaration import TraceConfig
 
 FITTED = 4
 KINDS = ("rademacher", "gaussian")

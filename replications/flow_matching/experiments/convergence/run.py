@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, time_repeats
 from bench.metrics.fidelity.quality import quality
 from bench.metrics.transport import wasserstein2
 from bench.record import write_atomically
@@ -39,14 +39,17 @@ from replications.flow_matching.experiments.convergence.declaration import CNF a
 from replications.flow_matching.experiments.convergence.densities import log_density
 from replications.flow_matching.method import METHODS, Method, draw, objective
 from replications.flow_matching.points import compare, distance, record_paths
+from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.ode.solve import Solver
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks import measure
-from replications.tasks.density2d.evaluation import SAMPLES, points, rounded
+from replications.tasks.cost import step_memory
+from replications.tasks.density2d.evaluation import SAMPLES, fresh, rounded
+from replications.tasks.recording import record_likelihood, record_training
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -91,9 +94,9 @@ def fit(run: Run, flow: CNF, config: ConvergenceConfig) -> Log:
     log = train(run, flow, validation.following(loss), settings, validation, counted=flow.counted)
     told = f"{config.budget} iterations of {config.batch}/{told}"
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
-    measure.training(run, log, told)
+    record_training(run, log, told)
     del run.curves["validation"]  # recorded below
-    measure.memory(run, lambda: loss(0).backward(), flow.parameters(), told)
+    run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), told)
     validation.record(log)
     return log
 
@@ -102,10 +105,10 @@ def loss_of(run: Run, flow: CNF, config: ConvergenceConfig) -> tuple[Loss, str]:
     """Return the loss of an iteration, counted from 0, and its name in a protocol id."""
 
     def batch(i: int) -> Tensor:
-        return points(run, config.data, config.batch, f"batch/{i}")
+        return fresh(run, config.data).batch(i, config.batch).points
 
     if config.method == MAXIMUM_LIKELIHOOD:
-        integration = measure.at_tolerance(DEFAULT, config.tolerance)
+        integration = measured.at_tolerance(DEFAULT, config.tolerance)
         return (
             lambda i: -flow.log_prob(batch(i), integration=integration).mean(),
             f"maximum likelihood/{integration.protocol}",
@@ -133,10 +136,10 @@ class Validation:
     def __init__(self, run: Run, flow: CNF, config: ConvergenceConfig) -> None:
         self.run, self.flow, self.config = run, flow, config
         n = config.compared
-        self.data = points(run, config.data, n, "validation")
+        self.data = tested(fresh(run, config.data).test(n, "validation"))
         base = run.torch_generator("validation base")
         self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
-        others = (points(run, config.data, n, f"yardstick/{i}") for i in range(config.yardsticks))
+        others = (tested(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks))
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
         self.place = run.checkpoint("validations")
@@ -204,7 +207,7 @@ def reached(values: Sequence[float], goal: float) -> int | None:
 def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record what the trained flow is worth, on fresh points."""
     n = config.compared
-    data, other = (points(run, config.data, n, stream) for stream in ("test", "test again"))
+    data, other = (tested(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
     base = flow.prior.sample(n, run.torch_generator("base"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, base, data, "source against data")
@@ -221,8 +224,10 @@ def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
 
 def _likelihood(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record the likelihood of fresh points, and the divergence from their law."""
-    x = points(run, config.data, config.test_points, "likelihood")
-    nll = measure.likelihood(run, flow, x, DEFAULT)
+    x = tested(fresh(run, config.data).test(config.test_points, "likelihood"))
+    found = measured.likelihood(flow, x, DEFAULT, clock=reader(run.device))
+    record_likelihood(run, found, DEFAULT)
+    nll = -found.log_prob
     excess = nll + torch.from_numpy(log_density(config.data, x.cpu()))
     se = excess.std().item() / len(excess) ** 0.5
     run.metric("kl", excess.mean().item(), f"{DEFAULT.protocol}/against the known density", len(x), se)
@@ -253,7 +258,9 @@ def _samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: Convergenc
 def _scores(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record FID, precision and recall of samples and of other data, and for two moons the inception score."""
     n = config.scored
-    reference, other = (points(run, config.data, n, f"reference{part}") for part in ("", " again"))
+    reference, other = (
+        tested(fresh(run, config.data).test(n, f"reference{part}")) for part in ("", " again")
+    )
     samples = torch.cat([
         flow.sample(min(1000, n - start), run.torch_generator(f"scored/{start}"), DEFAULT)
         for start in range(0, n, 1000)

@@ -31,8 +31,8 @@ from replications.flow_matching.model import build_images, velocity_of
 from replications.flows.density.images import UnitCubeFlow, dequantise
 from replications.flows.training.batches import Batches
 from replications.flows.training.settings import Training
-from replications.tasks.fitting import fit
 from replications.tasks.images.evaluation import pooled
+from replications.tasks.training import fit
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run

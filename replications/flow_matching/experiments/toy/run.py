@@ -19,18 +19,21 @@ import torch
 from torch import Tensor
 
 from bench.experiment import resolve
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, time_repeats
 from replications.flow_matching.experiments.toy.declaration import NORMAL
 from replications.flow_matching.method import METHODS, Method, draw, objective
 from replications.flow_matching.model import velocity_of
 from replications.flow_matching.points import compare, distance, record_paths
+from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.ode.solve import Solver
 from replications.flows.training.batches import Batches
 from replications.flows.training.settings import Training
-from replications.tasks import fitting, measure
-from replications.tasks.density2d.evaluation import points, rounded
+from replications.tasks import training
+from replications.tasks.density2d.evaluation import fresh, rounded
+from replications.tasks.recording import record_likelihood
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -85,7 +88,7 @@ def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
         config.iterations, config.learning_rate, optimizer="adamw", weight_decay=config.weight_decay
     )
     told = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    fitting.fit(run, flow, loss, settings, told)
+    training.fit(run, flow, loss, settings, told)
     curve = run.curves["loss"]
     run.curve("loss", curve.x, curve.y, "iteration", "mean squared error")
     _time_coupling(run, method, pairs, config)
@@ -103,9 +106,9 @@ class Pairs:
     def __init__(self, run: Run, flow: CNF, config: ToyConfig) -> None:
         self.run, n = run, config.train_points
         self._batches = Batches(run, n, config.batch)
-        self._x1, self._x0 = points(run, config.data, n, "train"), None
+        self._x1, self._x0 = tested(fresh(run, config.data).test(n, "train")), None
         if config.source != NORMAL:
-            self._x0 = points(run, config.source, n, "train source")
+            self._x0 = tested(fresh(run, config.source).test(n, "train source"))
 
     def __call__(self, iteration: int) -> tuple[Tensor | None, Tensor]:
         """Return x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""
@@ -132,12 +135,15 @@ def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) ->
 def evaluate(run: Run, flow: CNF, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
     n, integration = config.compared, DEFAULT
-    data, other = (points(run, config.data, n, stream) for stream in ("test", "test again"))
+    data, other = (tested(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
     source = flow.prior.sample(n, run.torch_generator("source"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, source, data, "source against data")
     if config.source == NORMAL:
-        measure.likelihood(run, flow, points(run, config.data, config.test_points, "likelihood"), integration)
+        x = tested(fresh(run, config.data).test(config.test_points, "likelihood"))
+        record_likelihood(
+            run, measured.likelihood(flow, x, integration, clock=reader(run.device)), integration
+        )
     _samples(run, flow, source, data, config)
     record_paths(run, flow, source, w2, config.path_times, integration.solver)
     _few_steps(run, flow, source, data, config)

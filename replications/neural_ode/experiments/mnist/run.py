@@ -20,7 +20,7 @@ from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments import MnistConfig
 from replications.neural_ode.method import build, ode_block
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 TEST_BATCH = 1000
 
@@ -30,7 +30,7 @@ def run(run: Run, config: MnistConfig) -> None:
     task = Task(run, config)
     counted = task.block.counted if task.block else None
     log = train(run, task.model, task.loss, settings(config), task.test_error, counted=counted)
-    curves(run, log)
+    record_curves(run, log)
     record_learning(task, log)
     record_cost(task, log)
     if task.block is not None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bench.data import energies2d, toy2d
 from bench.execution.worker import Run
+from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
@@ -34,8 +35,8 @@ from replications.flows.training.settings import Training
 from replications.neural_ode.experiments import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
 from replications.neural_ode.planar import PlanarField, PlanarLayers
-from replications.tasks import measure
-from replications.tasks.measure import curves
+from replications.tasks.cost import step_memory
+from replications.tasks.recording import record_curves, record_solver_error
 
 REACH = 6.0
 """The total mass is integrated over [-REACH, REACH]^2."""
@@ -182,7 +183,7 @@ class Likelihood(Task):
 def record_training(task: Matching | Likelihood, log: Log) -> None:
     """Record curves, loss, size, time and memory; for a continuous flow its evaluations, means over training."""
     run, config, n = task.run, task.config, len(log.losses)
-    curves(run, log)
+    record_curves(run, log)
     last = max(1, n // 10)
     run.metric("train_loss", statistics.fmean(log.losses[-last:]), f"{task.objective}/last {last} iterations")
     run.metric("parameters", sum(p.numel() for p in task.flow.parameters()), "trainable")
@@ -193,7 +194,8 @@ def record_training(task: Matching | Likelihood, log: Log) -> None:
         told = f"{step}/{integration_at(config.tolerance).protocol}/mean over training"
         run.metric("nfe_forward", statistics.fmean(log.nfe_forward), told, n)
         run.metric("nfe_backward", statistics.fmean(log.nfe_backward), told, n)
-    measure.memory(run, lambda: task.loss(0).backward(), task.flow.parameters(), f"{step}/one step")
+    peak = step_memory(task.loss, task.flow.parameters(), run.device)
+    run.metric("peak_memory", peak, f"{step}/one step")
 
 
 def record_test_evaluations(task: Task, n: int) -> None:
@@ -211,12 +213,13 @@ def record_flow(task: Matching | Likelihood) -> None:
         distance = (flow.decode(flow.encode(x)) - x).double().norm(dim=1)
     run.metric("inversion_error", distance.mean().item(), "data to base and back/Euclidean", len(x))
     axis = torch.linspace(-REACH, REACH, config.grid, dtype=torch.float64)
-    with measure.in_float64(flow):
+    with measured.in_float64(flow):
         mass = density(flow, axis, run.device).sum().item() * (axis[1] - axis[0]).item() ** 2
     told = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
     run.metric("mass_error", abs(mass - 1), told)
     if config.method == "cnf":
-        measure.solver_error(run, flow, x, integration_at(config.tolerance))
+        integration = integration_at(config.tolerance)
+        record_solver_error(run, measured.solver_error(flow, x, integration), integration)
     cell = 2 * SHOWN_REACH / SHOWN_SIDE
     axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
     shown = [round(q, 5) for q in density(flow, axis, run.device).tolist()]

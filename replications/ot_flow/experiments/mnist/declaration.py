@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig, at_least
+from replications.ot_flow.config import OTFlowConfig
+from replications.tasks.config import at_least
 
 
 @dataclass(frozen=True)

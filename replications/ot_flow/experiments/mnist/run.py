@@ -11,9 +11,9 @@ from torch import Tensor
 
 from bench.data.images import load
 from bench.errors import UserError
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, time_repeats
 from bench.metrics.transport import mmd
-from replications.ffjord.method import in_test
+from replications.flows.density import evaluate as measured
 from replications.flows.density.integration import Integration
 from replications.flows.training.batches import Batches
 from replications.flows.training.log import blocks
@@ -23,7 +23,8 @@ from replications.ot_flow.experiments.mnist.autoencoder import Autoencoder, Late
 from replications.ot_flow.experiments.mnist.pictures import pack
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs, record_generated
 from replications.ot_flow.method import rk4
-from replications.tasks import measure
+from replications.tasks.method import in_test
+from replications.tasks.recording import record_checks, record_likelihood
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -190,9 +191,10 @@ def evaluate(run: Run, model: LatentFlow, test: Tensor, config: OTFlowMnistConfi
     """
     flow, integration, own = model.flow, in_test(config), rk4(config.own_steps)
     record_generated(run, flow, test, own, config.generated, config.test_batch)
-    measure.likelihood(run, flow, test, integration, config.test_batch)
+    found = measured.likelihood(flow, test, integration, config.test_batch, clock=reader(run.device))
+    record_likelihood(run, found, integration, config.test_batch)
     few = test[: config.checked]
-    measure.checks(run, flow, few, integration)
+    record_checks(run, flow, few, integration)
     n = min(config.generated, len(test))
     drawn, kept = flow.sample(n, run.torch_generator("generated"), own), test[:n]
     ours, theirs = (part.double().cpu().numpy() for part in (drawn, kept))

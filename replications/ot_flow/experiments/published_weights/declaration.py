@@ -27,6 +27,7 @@ class PublishedConfig:
         generated: points drawn for the MMD.
         grid: points a side of the grid over [-reach, reach]^2 on which a 2-D density is integrated.
         reach: see `grid`.
+        mass_tolerances: rtol = atol of the solves that are integrated, in float64.
     """
 
     weights: str = "miniboone"
@@ -39,6 +40,7 @@ class PublishedConfig:
     generated: int = 3000
     grid: int = 200
     reach: float = 6.0
+    mass_tolerances: tuple[float, ...] = (1e-3, 1e-5)
 
     def __post_init__(self) -> None:
         if self.split not in ("test", "validation"):

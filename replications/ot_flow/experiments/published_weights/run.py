@@ -10,6 +10,8 @@ from torch import Tensor
 
 from bench.data import tabular, toy2d
 from bench.errors import UserError
+from bench.measure.clock import reader
+from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal
@@ -18,8 +20,9 @@ from replications.ot_flow.experiments.published_weights import weights
 from replications.ot_flow.measured import OWN, record_costs, record_generated
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
-from replications.tasks import measure
-from replications.tasks.density2d import evaluation as toy
+from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass, rounded
+from replications.tasks.recording import record_checks, record_likelihood
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -42,20 +45,20 @@ def run(run: Run, config: PublishedConfig) -> None:
     record_costs(run, flow, x, config.own_steps)
     record_generated(run, flow, x, rk4(config.own_steps), config.generated)
     integration = Integration(Solver("dopri5", 1e-5, 1e-5))
-    measure.likelihood(run, flow, x, integration)
+    record_likelihood(run, measured.likelihood(flow, x, integration, clock=reader(run.device)), integration)
     few = x[: config.checked]
-    measure.checks(run, flow, few, integration)
+    record_checks(run, flow, few, integration)
     _float64(run, flow, few, config)
     if x.shape[1] == 2:
-        toy.mass(run, flow, integration, config.grid, config.reach, (1e-3, 1e-5))
-        samples = flow.sample(toy.SAMPLES, run.torch_generator("samples"), integration)
-        run.curve("samples", *toy.rounded(samples), "x", "y")
+        record_mass(run, flow, integration, config)
+        samples = flow.sample(SAMPLES, run.torch_generator("samples"), integration)
+        run.curve("samples", *rounded(samples), "x", "y")
 
 
 def rows(run: Run, config: PublishedConfig) -> Tensor:
     """Return the rows `(N, D)` of the config in float32."""
     if config.data in toy2d.names():
-        return toy.points(run, config.data, config.rows or FRESH, "test")
+        return tested(fresh(run, config.data).test(config.rows or FRESH))
     data = tabular.load(config.data)
     # The held-out set trains on most of the published validation rows; together they are all of them.
     whole = {"test": data.test, "validation": np.concatenate([data.train, data.validation])}
@@ -68,7 +71,7 @@ def _float64(run: Run, flow: CNF, x: Tensor, config: PublishedConfig) -> None:
     """Record what float32 changes of the NLL by the authors' solver, on some rows."""
     integration = rk4(config.own_steps)
     single = flow.log_prob(x, integration=integration).double().mean()
-    with measure.in_float64(flow):
+    with measured.in_float64(flow):
         double = flow.log_prob(x.double(), integration=integration).mean()
     run.metric(
         f"nll_error[{OWN}, float32]",

@@ -8,10 +8,12 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig, at_least
-from replications.rnode.experiments import FIXED_T, RK4, RNODE
-from replications.tasks.tables.declaration import HELD_OUT, HELD_OUT_SET, METRICS, TabularConfig
-from replications.tasks.tables.declaration import SETS as NETWORKS
+from replications.ffjord.networks import HELD_OUT_ROWS
+from replications.ffjord.networks import TABLES as NETWORKS
+from replications.ot_flow.config import OTFlowConfig
+from replications.rnode.settings import RK4, RNODE
+from replications.tasks.config import at_least
+from replications.tasks.tables.declaration import HELD_OUT, METRICS, TableConfig
 
 METHODS = ("ot_flow", "ffjord", "rnode")
 
@@ -44,7 +46,7 @@ RNODE_STEPS = {"power": 50, "gas": 50, "hepmass": 100, "miniboone": 4, "bsds300"
 
 
 @dataclass(frozen=True)
-class OTFlowTabularConfig(OTFlowConfig, TabularConfig):
+class OTFlowTabularConfig(OTFlowConfig, TableConfig):
     """Settings of a flow on a table; the defaults are those of OT-Flow's published code (`trainLargeOTflow.py`).
 
     Args:
@@ -76,7 +78,7 @@ class OTFlowTabularConfig(OTFlowConfig, TabularConfig):
 
 def _baseline(method: str, network: Mapping[str, Any], *more: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of FFJORD's own code in place of OT-Flow's, then what the method changes."""
-    published = TabularConfig()
+    published = TableConfig()
     names = (
         "solver",
         "steps",
@@ -98,16 +100,18 @@ def _variants() -> dict[str, dict[str, Any]]:
     ours = {key: value for key, value in SETS["miniboone"].items() if key != "iterations"}
     variants = {
         f"{HELD_OUT}_ot_flow": ours | small,
-        f"{HELD_OUT}_ffjord": _baseline("ffjord", HELD_OUT_SET, quick),
-        f"{HELD_OUT}_rnode": _baseline("rnode", HELD_OUT_SET, quick, RNODE, FIXED_T, RK4),
+        f"{HELD_OUT}_ffjord": _baseline("ffjord", HELD_OUT_ROWS, quick),
+        f"{HELD_OUT}_rnode": _baseline(
+            "rnode", HELD_OUT_ROWS, quick, RNODE, {"T": 1.0, "learn_T": False}, RK4
+        ),
     }
     for name, network in NETWORKS.items():
-        published = {"data": name, "iterations": TabularConfig().iterations, **network}
+        published = {"data": name, "iterations": TableConfig().iterations, **network}
         steps = {"steps": RNODE_STEPS[name]}
         variants |= {
             f"{name}_ot_flow": {"data": name, **SETS[name]},
             f"{name}_ffjord": _baseline("ffjord", published),
-            f"{name}_rnode": _baseline("rnode", published, RNODE, FIXED_T, RK4, steps),
+            f"{name}_rnode": _baseline("rnode", published, RNODE, {"T": 1.0, "learn_T": False}, RK4, steps),
         }
     return variants
 

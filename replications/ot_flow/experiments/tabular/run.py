@@ -5,16 +5,17 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from replications.ffjord.method import in_test
+from replications.ffjord.method import BUILDER, on_table
+from replications.ffjord.sizes import table_size
 from replications.flows.density.flow import Flow
-from replications.flows.training.batches import Batches
 from replications.flows.training.settings import Training
 from replications.ot_flow.experiments.tabular.declaration import SETS
 from replications.ot_flow.measured import OWN, fit, record_costs, record_generated
 from replications.ot_flow.method import build, rk4
-from replications.tasks.tables import evaluation as tabular
+from replications.rnode.method import METHOD
+from replications.tasks.method import in_test
+from replications.tasks.splits import Split, TrainBatches, tested
+from replications.tasks.tables import evaluation as tables
 from replications.tasks.tables.declaration import DIMENSIONS
 
 if TYPE_CHECKING:
@@ -27,32 +28,33 @@ EACH = "each method's own solver"
 
 def run(run: Run, config: OTFlowTabularConfig) -> None:
     """Train with the method's own schedule; then measure all methods by dopri5, and each by its own solver."""
-    data = tabular.rows(run, config)
+    data = tables.rows(run, config)
     protocol = f"{config.iterations} iterations of {config.batch}/{EACH}"
     ours = config.method == "ot_flow"
-    train = trained if ours else tabular.trained
-    flow = train(run, data, config, protocol)
-    tabular.evaluate(run, flow, data.test, config)
+    flow = trained(run, data, config, protocol) if ours else baseline(run, data, config, protocol)
+    tables.evaluate(run, flow, data.test, config)
     if ours:
-        record_costs(run, flow, data.test, config.own_steps, config.test_batch, EACH)
+        record_costs(run, flow, tested(data.test), config.own_steps, config.test_batch, EACH)
     else:
         _own(run)
     integration = rk4(config.own_steps) if ours else in_test(config)
-    record_generated(run, flow, data.test, integration, config.generated, config.test_batch, EACH)
+    record_generated(run, flow, tested(data.test), integration, config.generated, config.test_batch, EACH)
     _published_sizes(run)
 
 
-def trained(run: Run, data: tabular.Rows, config: OTFlowTabularConfig, protocol: str) -> Flow:
+def baseline(run: Run, data: Split, config: OTFlowTabularConfig, protocol: str) -> Flow:
+    """Return FFJORD or RNODE trained as their code trains; its cost is recorded and the model kept."""
+    arguments = on_table(config, data.train.points.shape[1])
+    return tables.trained(run, data, config, METHOD, BUILDER, arguments, protocol)
+
+
+def trained(run: Run, data: Split, config: OTFlowTabularConfig, protocol: str) -> Flow:
     """Return the trained OT-Flow; its cost is recorded and the model kept."""
-    d = data.train.shape[1]
+    d = data.train.points.shape[1]
     arguments: dict[str, Any] = {"dim": d, "width": config.width, "layers": config.layers}
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
-    batches = Batches(run, len(data.train), config.batch)
-
-    def batch(iteration: int) -> Tensor:
-        return data.train[batches(iteration).to(run.device)]
-
-    fit(run, flow, config, batch, settings(config), data.validation, protocol)
+    batches = TrainBatches(run, data.train, config.batch)
+    fit(run, flow, config, batches, settings(config), data.validation.points, protocol)
     run.save_model("replications.ot_flow.method:build", arguments, flow.state_dict())
     return flow
 
@@ -84,7 +86,7 @@ def _published_sizes(run: Run) -> None:
     shares = []
     for name, settings in SETS.items():
         flow = build(DIMENSIONS[name], settings["width"])
-        sizes = sum(p.numel() for p in flow.parameters()), tabular.published_size(name)
+        sizes = sum(p.numel() for p in flow.parameters()), table_size(name)
         shares.append(sizes[0] / sizes[1])
         for method, size in zip(("ot_flow", "ffjord"), sizes, strict=True):
             run.metric(f"parameters[{name}: {method}]", size, "published network, untrained")

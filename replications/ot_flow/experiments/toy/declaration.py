@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig, at_least
-from replications.tasks.density2d.declaration import METRICS, ToyConfig
+from replications.ot_flow.config import OTFlowConfig
+from replications.tasks.config import at_least
+from replications.tasks.density2d.declaration import METRICS, Density2dConfig
 
 
 @dataclass(frozen=True)
-class OTFlowToyConfig(OTFlowConfig, ToyConfig):
+class OTFlowToyConfig(OTFlowConfig, Density2dConfig):
     """Settings of OT-Flow on a 2-D density; the defaults and the variants are the published ones.
 
     Args:

@@ -10,8 +10,9 @@ from torch import Tensor
 from replications.flows.density.flow import Flow
 from replications.flows.ode.solve import Solver, trajectory
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs
-from replications.ot_flow.method import build
-from replications.tasks.density2d import evaluation as toy
+from replications.ot_flow.method import build, rk4
+from replications.tasks.density2d.evaluation import evaluate, fresh, rounded
+from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -24,10 +25,10 @@ PATHS = 24
 def run(run: Run, config: OTFlowToyConfig) -> None:
     """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
     flow = trained(run, config)
-    x = toy.points(run, config.data, config.test_points, "test").to(precision(config))
+    x = tested(fresh(run, config.data).test(config.test_points)).to(precision(config))
     record_costs(run, flow, x, config.own_steps)
     flow.float()
-    toy.evaluate(run, flow, config)
+    evaluate(run, flow, config, rk4(config.steps))
     _paths(run, flow, x[:PATHS].float(), config.path_times)
 
 
@@ -37,10 +38,12 @@ def trained(run: Run, config: OTFlowToyConfig) -> Flow:
     dtype = precision(config)
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
 
-    def batch(iteration: int) -> Tensor:
-        return toy.points(run, config.data, config.batch, f"batch/{iteration // config.redrawn}").to(dtype)
+    data = fresh(run, config.data)
 
-    validation = toy.points(run, config.data, config.validation_points, "validation").to(dtype)
+    def batch(iteration: int) -> Tensor:
+        return data.batch(iteration // config.redrawn, config.batch).points.to(dtype)
+
+    validation = data.validation(config.validation_points).points.to(dtype)
     fit(run, flow, config, batch, in_periods(config), validation)
     state = {name: value.float() for name, value in flow.state_dict().items()}
     run.save_model("replications.ot_flow.method:build", arguments, state)
@@ -52,4 +55,4 @@ def _paths(run: Run, flow: Flow, x: Tensor, times: int) -> None:
     """Record the paths of some points, each at so many times, one path after another."""
     when = torch.linspace(0, 1, times, device=x.device)
     states = trajectory(flow.counted, x, when, Solver("rk4", steps=8 * (times - 1)))
-    run.curve("paths", *toy.rounded(states.transpose(0, 1).reshape(-1, 2)), "x", "y")
+    run.curve("paths", *rounded(states.transpose(0, 1).reshape(-1, 2)), "x", "y")

@@ -29,7 +29,7 @@ from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.measure import curves
+from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
     from bench.execution.worker import Run
@@ -154,7 +154,7 @@ def predict(field: nn.Module, times: Tensor, config: StiffConfig) -> Tensor:
 
 def record(run: Run, field: StiffField, log: Log, times: Tensor, config: StiffConfig) -> None:
     """Record errors on the test interval, evaluations and times."""
-    curves(run, log)
+    record_curves(run, log)
     counted = CountedField(field)
     found, truth = predict(counted, times, config), exact(times, config.stiffness)
     tests = [error for _, error in log.validations]

@@ -1,4 +1,4 @@
-"""Settings that the trainings of all flows share: integration, what RNODE and STEER change, optimizer."""
+"""Settings that the trainings of all flows share: integration and optimizer."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ class FlowConfig:
         atol: absolute tolerance, likewise.
         divergence: in training: `exact`, `rademacher` or `gaussian`; tests are exact.
         gradient: `checkpoint`, `adjoint` or `backprop`; see `replications.flows.ode.solve`.
-        kinetic: RNODE's lambda_K, weight of the mean over dimensions of f^2/2 beside a loss in bits/dim.
-        jacobian: RNODE's lambda_J, weight of the mean over dimensions of (J eps)^2, likewise.
-        spread: STEER's b in units of T: training ends at a random time of U((1 - b) T, (1 + b) T).
         T: end time; where it starts, if learned.
         learn_T: whether the end time is a parameter.
         learning_rate: of Adam.
         weight_decay: added to the gradient.
         iterations: optimizer steps, at most.
         batch: points an iteration.
-        repeats: timed steps of each kind, where a method's cost is compared with plain FFJORD's.
+        repeats: timed steps of each kind, where a method's cost is compared with that of the one it builds on.
     """
 
     solver: str = "dopri5"
@@ -36,9 +33,6 @@ class FlowConfig:
     atol: float = 1e-5
     divergence: str = "exact"
     gradient: str = "checkpoint"
-    kinetic: float = 0.0
-    jacobian: float = 0.0
-    spread: float = 0.0
     T: float = 1.0
     learn_T: bool = True
     learning_rate: float = 1e-3
@@ -48,6 +42,15 @@ class FlowConfig:
     repeats: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch", "repeats"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config key {name!r} must be at least 1, got {getattr(self, name)}")
+        at_least(self, iterations=1, batch=1, repeats=1)
+
+
+def at_least(config: object, **least: float) -> None:
+    """Check keys of a config.
+
+    Raises:
+        UserError: one is below its least value.
+    """
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise UserError(f"config key {name!r} must be at least {value}, got {getattr(config, name):g}")

@@ -1,0 +1,13 @@
+"""What `ffjord.toy` is."""
+
+from __future__ import annotations
+
+from replications.tasks.density2d.declaration import SETS, Density2dConfig, density2d
+
+TOY = density2d(
+    "ffjord.toy",
+    "FFJORD on two-dimensional densities",
+    "replications.ffjord.experiments.toy.run:run",
+    Density2dConfig(),
+    {name: {"data": name} for name in SETS},
+)

@@ -1,0 +1,41 @@
+"""Numbers of parameters of the published networks, whatever was trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from replications.ffjord.method import build, build_images
+from replications.ffjord.networks import SHAPES, TABLES
+from replications.tasks.tables.declaration import DIMENSIONS
+
+if TYPE_CHECKING:
+    from bench.execution.worker import Run
+
+
+def table_size(name: str) -> int:
+    """Return the number of parameters of Table 4's network for a set, learned end times among them."""
+    network, d = TABLES[name], DIMENSIONS[name]
+    hidden = [factor * d for factor in network["factors"]]
+    return _size(build(d, hidden, network["activation"], network["blocks"]))
+
+
+def record_table_sizes(run: Run) -> None:
+    """Record those of all tables."""
+    for name in TABLES:
+        told = "FFJORD's Table 4, concatsquash, learned T, untrained"
+        run.metric(f"parameters[{name}]", table_size(name), told)
+
+
+def record_image_sizes(run: Run) -> None:
+    """Record those of all sets of images, and of RNODE's smaller network; end times not learned."""
+    networks = [(name, shape, (64, 64, 64)) for name, shape in SHAPES.items()]
+    for name, shape, dims in (*networks, ("cifar10", SHAPES["cifar10"], (64, 64))):
+        size = _size(build_images(shape, dims, learn_T=False))
+        widths = "-".join(map(str, dims))
+        run.metric(f"parameters[{name} {widths}]", size, "published network, untrained, T = 1 given")
+
+
+def _size(flow: nn.Module) -> int:
+    return sum(p.numel() for p in flow.parameters())

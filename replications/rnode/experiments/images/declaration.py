@@ -1,0 +1,23 @@
+"""What `rnode.images` is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from replications.rnode.config import Regularization
+from replications.rnode.settings import PICTURES
+from replications.tasks.images.declaration import ImageConfig, images
+
+
+@dataclass(frozen=True)
+class RnodeImageConfig(Regularization, ImageConfig):
+    """Settings of RNODE on images."""
+
+
+IMAGES = images(
+    "rnode.images",
+    "RNODE against FFJORD on images",
+    "replications.rnode.experiments.images.run:run",
+    RnodeImageConfig(),
+    PICTURES,
+)

@@ -1,0 +1,28 @@
+"""What `rnode.tabular` is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from replications.ffjord.networks import on_every_table
+from replications.rnode.config import Regularization
+from replications.rnode.settings import FFJORD, RNODE
+from replications.tasks.tables.declaration import TableConfig, tables
+
+
+@dataclass(frozen=True)
+class RnodeTableConfig(Regularization, TableConfig):
+    """Settings of RNODE on a table."""
+
+
+TABULAR = tables(
+    "rnode.tabular",
+    "RNODE against FFJORD on tables",
+    "replications.rnode.experiments.tabular.run:run",
+    RnodeTableConfig(T=1.0, learn_T=False),
+    {
+        f"{name}_{m}": {**table, **method}
+        for name, table in on_every_table().items()
+        for m, method in (("ffjord", FFJORD), ("rnode", RNODE))
+    },
+)

@@ -1,0 +1,28 @@
+"""What `steer.images` is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from replications.rnode.config import Regularization
+from replications.rnode.settings import PICTURES
+from replications.steer.config import RandomEnd
+from replications.steer.settings import METHODS
+from replications.tasks.images.declaration import ImageConfig, images
+
+
+@dataclass(frozen=True)
+class SteerImageConfig(RandomEnd, Regularization, ImageConfig):
+    """Settings of STEER on images."""
+
+
+IMAGES = images(
+    "steer.images",
+    "STEER alone and on top of RNODE on images",
+    "replications.steer.experiments.images.run:run",
+    SteerImageConfig(),
+    {
+        f"mnist_{m}": PICTURES["mnist_rnode" if "rnode" in m else "mnist_ffjord"] | method
+        for m, method in METHODS.items()
+    },
+)

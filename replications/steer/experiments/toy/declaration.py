@@ -1,0 +1,28 @@
+"""What `steer.toy` is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from replications.rnode.config import Regularization
+from replications.rnode.settings import FFJORD, POINTS, Settings
+from replications.steer.config import RandomEnd
+from replications.steer.settings import METHODS
+from replications.tasks.density2d.declaration import Density2dConfig, density2d
+
+SMALLER: dict[str, Settings] = {f"steer_b{b:g}": FFJORD | {"b": b} for b in (0.25, 0.5)}
+
+
+@dataclass(frozen=True)
+class SteerDensity2dConfig(RandomEnd, Regularization, Density2dConfig):
+    """Settings of STEER on a 2-D density."""
+
+
+TOY = density2d(
+    "steer.toy",
+    "STEER alone and on top of RNODE on two-dimensional densities",
+    "replications.steer.experiments.toy.run:run",
+    SteerDensity2dConfig(T=1.0, learn_T=False),
+    {f"{name}_{m}": {"data": name, **method} for name in POINTS[:2] for m, method in METHODS.items()}
+    | {f"pinwheel_{m}": {"data": "pinwheel", **method} for m, method in SMALLER.items()},
+)
