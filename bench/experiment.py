@@ -1,28 +1,33 @@
-"""What a paper declares: experiments, variants, settings at each tier; and the registry that finds them."""
+"""What a paper declares: experiments, variants, settings at each tier, and how they came to be what they are."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import fnmatch
-import importlib
-import importlib.metadata
 import itertools
-import math
-import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.settings import flat, replace, suggest
 
 TIERS = ("smoke", "cpu", "gpu", "paper")
 """From seconds to the published setting; the order says which tier can settle which claim."""
 
-ENTRY_POINTS = "cnf_bench.papers"
+
+@dataclass(frozen=True)
+class Change:
+    """A change of what an experiment means that its config does not show.
+
+    Args:
+        version: of the definition, from 2; each change has the next one.
+        reason: what changed, in one line.
+        variants: patterns of the variants whose earlier records it invalidates.
+    """
+
+    version: int
+    reason: str
+    variants: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,12 @@ class Experiment:
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         time_limits: tier -> seconds after which a run is ended.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
-        version: raised when the definition changes in a way its config does not show.
+        task: what its data is; experiments that try methods on the same thing share one. By default its name.
+        seeded_by: config fields that name the data, its size and its dimension. With task and seed they are all that
+            random streams derive from: no method, tolerance, budget or evaluation setting belongs here.
+        renamed: config fields of earlier records -> their names today.
+        removed: config fields of earlier records that are gone -> the value as which today's code does.
+        changes: what changed in a way the config does not show, oldest first.
     """
 
     name: str
@@ -57,10 +67,15 @@ class Experiment:
     time_limits: Mapping[str, float] = field(default_factory=dict)
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
-    version: int = 1
+    task: str = ""
+    seeded_by: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_layers()
+        self._check_history()
 
     @property
     def paper(self) -> str:
@@ -68,9 +83,9 @@ class Experiment:
         return self.name.split(".", 1)[0]
 
     @property
-    def method_fields(self) -> frozenset[str]:
-        """Config fields that tell variants apart; they take no part in the seeds, so runs are paired."""
-        return frozenset(key for overrides in self.variants.values() for key in overrides)
+    def version(self) -> int:
+        """That of its last change, 1 without any."""
+        return self.changes[-1].version if self.changes else 1
 
     def configure(self, variant: str, tier: str, overrides: Mapping[str, Any] | None = None) -> Any:
         """Return the config of one run: defaults, tier, variant, then the caller's overrides.
@@ -109,136 +124,19 @@ class Experiment:
             if self.offers(variant, tier):
                 self.configure(variant, tier)
 
+    def _check_history(self) -> None:
+        """Check that seeds, renamings and changes name what there is."""
+        known = flat(dataclasses.asdict(self.config))
+        for key in (*self.seeded_by, *self.renamed.values()):
+            if key not in known:
+                raise UserError(f"{self.name}: {key!r} is no config key; {suggest(key, known)}")
+        for key in (*self.removed, *self.renamed):
+            if key in known:
+                raise UserError(f"{self.name}: {key!r} is declared as gone, but is a config key")
+        if [change.version for change in self.changes] != list(range(2, len(self.changes) + 2)):
+            raise UserError(f"{self.name}: changes must have the versions 2, 3, ..., in this order")
+
     def time_limit(self, tier: str) -> float:
         """Seconds a run may take at a tier."""
         default = {"smoke": 120.0, "cpu": 600.0, "gpu": 3600.0, "paper": 7 * 86400.0}
         return self.time_limits.get(tier, default[tier])
-
-
-def replace(config: Any, overrides: Mapping[str, Any], owner: str) -> Any:
-    """Return a config dataclass with some fields replaced, types checked.
-
-    Raises:
-        UserError: a key that is no field, or a value of another type.
-    """
-    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    checked = {}
-    for key, value in overrides.items():
-        if key not in fields:
-            raise UserError(f"{owner}: unknown config key {key!r}; {suggest(key, fields)}")
-        checked[key] = _coerce(value, fields[key], f"{owner}: config key {key!r}")
-    try:
-        return dataclasses.replace(config, **checked)
-    except ValueError as error:  # of a library that checks its own settings
-        raise UserError(f"{owner}: {error}") from error
-
-
-def _coerce(value: Any, like: Any, what: str) -> Any:
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{what} wants a finite number, got {value}")
-    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if like is not None and value is not None and type(value) is not type(like):
-        raise UserError(f"{what} wants {type(like).__name__}, got {type(value).__name__} {value!r}")
-    return value
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean ...?`, or the list of what is known."""
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=3)
-    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
-
-
-@cache
-def papers() -> dict[str, Any]:
-    """Return the modules that declare experiments, by paper, found by entry point `cnf_bench.papers`.
-
-    Raises:
-        UserError: a declared module cannot be imported.
-    """
-    found = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-    return {entry.name: _load(entry) for entry in found}
-
-
-def _load(entry: importlib.metadata.EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except ImportError as error:
-        raise UserError(
-            f"paper {entry.name!r} ({entry.value}) cannot be imported: {error}; reinstall it"
-        ) from error
-
-
-def registry() -> dict[str, Experiment]:
-    """Return every declared experiment by name."""
-    return {e.name: e for module in papers().values() for e in module.EXPERIMENTS}
-
-
-def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
-    """Return the (experiment, variant) pairs that match, for example `lecture.*` or `lecture.mnist/digits`.
-
-    Raises:
-        UserError: a pattern that matches nothing.
-    """
-    pairs = [(e, variant) for e in registry().values() for variant in e.variants]
-    chosen: dict[tuple[str, str], tuple[Experiment, str]] = {}
-    for pattern in patterns:
-        full = pattern if "/" in pattern else f"{pattern}/*"
-        matches = [(e, v) for e, v in pairs if fnmatch.fnmatchcase(f"{e.name}/{v}", full)]
-        if not matches:
-            name = pattern.split("/")[0]
-            hint = suggest(
-                pattern,
-                [f"{name}/{v}" for v in registry()[name].variants] if name in registry() else registry(),
-            )
-            raise UserError(f"no experiment matches {pattern!r}; {hint}; see `cnf-bench list`")
-        chosen.update({(e.name, v): (e, v) for e, v in matches})
-    return list(chosen.values())
-
-
-def resolve(reference: str) -> Callable[..., Any]:
-    """Import what `module:function` names."""
-    module, name = reference.split(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
-
-
-def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a TOML file of config overrides: one table an experiment, for example `["lecture.mnist"]`.
-
-    Raises:
-        UserError: unreadable or malformed file, or a table that names no experiment.
-    """
-    tables = read_toml(path)
-    for name, table in tables.items():
-        if name not in registry():
-            raise UserError(f"{path}: no experiment {name!r}; {suggest(name, registry())}")
-        if not isinstance(table, dict):
-            raise UserError(f'{path}: {name!r} must be a table of config keys, as in ["{name}"]')
-        _check_overrides(registry()[name], table)
-    return tables
-
-
-def _check_overrides(experiment: Experiment, table: Mapping[str, Any]) -> None:
-    replace(experiment.config, table, experiment.name)
-    for key in table:
-        if key in experiment.method_fields:
-            raise UserError(f"{experiment.name}: {key!r} tells the variants apart; choose a variant instead")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        UserError: the file cannot be read or parsed.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        detail = re.sub(r"\s+", " ", str(error))
-        raise UserError(f"{path} is not valid TOML: {detail}") from error

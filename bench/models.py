@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.experiment import resolve
-from bench.record import Identity, read, record_path, records_root, write_atomically
+from bench.identity import Identity
+from bench.record import read, record_path, records_root, write_atomically
+from bench.registry import resolve
 
 
 def model_path(folder: Path, identity: Identity) -> Path:

@@ -1,89 +1,32 @@
-"""The record of a run: identity, schema, atomic write, read and query."""
+"""The record of a run: schema, atomic write, read and query; arrays lie beside it, hashed."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unwritable, UserError
-from bench.experiment import Experiment
+from bench.identity import Identity, is_current
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+SCHEMA = 2
 STATUSES = ("done", "diverged", "underflow", "nfe-budget", "timeout", "oom", "error", "interrupted")
 SETTLED = frozenset({"done", "diverged", "underflow", "nfe-budget"})
 """Statuses that a re-run would only repeat; the others are tried again."""
-
-
-def canonical(value: Any) -> str:
-    """Return the canonical JSON of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a value's canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What makes a run this run and no other."""
-
-    experiment: str
-    variant: str
-    tier: str
-    seed: int
-    version: int
-    config: Mapping[str, Any]
-    data: Mapping[str, str]
-    method_fields: tuple[str, ...] = ()
-
-    @cached_property
-    def id(self) -> str:
-        """SHA-256 of the canonical JSON of everything above."""
-        return digest(dataclasses.asdict(self))
-
-    @property
-    def name(self) -> str:
-        """File stem: `<variant>.<tier>.s<seed>.<start of the id>`."""
-        return f"{self.variant}.{self.tier}.s{self.seed}.{self.id[:10]}"
-
-    @property
-    def label(self) -> str:
-        """`<experiment>/<variant> tier seed`, for people."""
-        return f"{self.experiment}/{self.variant} {self.tier} seed {self.seed}"
-
-    @cached_property
-    def pairing(self) -> str:
-        """SHA-256 of the part without the method; random streams derive from it, so methods are paired."""
-        shared = {k: v for k, v in self.config.items() if k not in self.method_fields}
-        return digest([self.experiment, self.tier, self.seed, self.version, shared, dict(self.data)])
-
-
-def identify(
-    experiment: Experiment, variant: str, tier: str, seed: int, overrides: Mapping[str, Any] | None = None
-) -> Identity:
-    """Return the identity of a run, from its declaration alone (no data is read).
-
-    Raises:
-        UserError: see `Experiment.configure`.
-    """
-    from bench.data import registry as data
-
-    config = experiment.configure(variant, tier, overrides)
-    sets = {name for f in experiment.data_fields if (name := getattr(config, f)) in data.names()}
-    hashes = {path: sha for name in sorted(sets) for path, sha in data.get(name).hashes().items()}
-    plain = json.loads(canonical(dataclasses.asdict(config)))
-    fields = tuple(sorted(experiment.method_fields))
-    return Identity(experiment.name, variant, tier, seed, experiment.version, plain, hashes, fields)
 
 
 @dataclass(frozen=True)
@@ -107,6 +50,15 @@ class Curve:
     y_label: str = ""
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """An array beside the record: a picture, a density, samples."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
 @dataclass
 class Record:
     """Everything a run leaves behind. A failure keeps its message, the last t and the NFE."""
@@ -118,6 +70,7 @@ class Record:
     nfe: int | None = None
     metrics: dict[str, Measured] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     started: str = ""
@@ -130,6 +83,26 @@ class Record:
         measured = self.metrics.get(key)
         return None if measured is None else measured.value
 
+    def array(self, key: str) -> Array:
+        """Return one of the run's arrays.
+
+        Raises:
+            UserError: there is none of that name, its file is missing or damaged, or it is not what was recorded.
+        """
+        import numpy as np
+
+        if key not in self.artifacts or self.path is None:
+            raise UserError(f"run {self.identity.label} has no array {key!r}")
+        path = artifact_path(self.path.parent.parent.parent, self.identity)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                array: Array = stored[key]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"cannot read array {key!r} from {path}: {error}; run it again") from error
+        if describe(array) != self.artifacts[key]:
+            raise UserError(f"array {key!r} of {path} is not the recorded one; run it again")
+        return array
+
     def to_json(self) -> str:
         """Return the record as JSON text; a number that is not finite is written as null."""
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
@@ -137,6 +110,7 @@ class Record:
             "identity": dataclasses.asdict(self.identity),
             "metrics": {k: dataclasses.asdict(m) for k, m in self.metrics.items()},
             "curves": {k: dataclasses.asdict(c) for k, c in self.curves.items()},
+            "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
         tree = _finite({"schema": SCHEMA, "id": self.identity.id} | body)
         return json.dumps(tree, indent=1, allow_nan=False) + "\n"
@@ -155,6 +129,29 @@ def _finite(value: Any) -> Any:
 def record_path(folder: Path, identity: Identity) -> Path:
     """Return where a run's record lies below an output folder."""
     return folder / "records" / identity.experiment / f"{identity.name}.json"
+
+
+def artifact_path(folder: Path, identity: Identity) -> Path:
+    """Return where a run's arrays lie below an output folder."""
+    return folder / "artifacts" / identity.experiment / f"{identity.name}.npz"
+
+
+def describe(array: Array) -> Artifact:
+    """Return shape, type and the SHA-256 of shape, type and content of an array."""
+    import numpy as np
+
+    head = f"{array.dtype.str}{array.shape}".encode()
+    sha = hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return Artifact(tuple(array.shape), array.dtype.str, sha)
+
+
+def write_arrays(folder: Path, identity: Identity, arrays: Mapping[str, Array]) -> None:
+    """Write a run's arrays below an output folder, in one file of the same bytes each time."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(artifact_path(folder, identity), buffer.getvalue())
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -210,12 +207,13 @@ def read(path: Path) -> Record:
 def _from_tree(tree: dict[str, Any], path: Path) -> Record:
     body = dict(tree)
     schema, written_id = body.pop("schema"), body.pop("id")
+    if schema == 1:
+        raise UserError(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
     if schema != SCHEMA:
         raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
-    identity = body.pop("identity")
-    identity["method_fields"] = tuple(identity["method_fields"])
-    metrics, curves = body.pop("metrics"), body.pop("curves")
-    record = Record(Identity(**identity), **body, path=path)
+    identity = Identity(**body.pop("identity"))
+    metrics, curves, artifacts = (body.pop(part) for part in ("metrics", "curves", "artifacts"))
+    record = Record(identity, **body, path=path)
     if record.identity.id != written_id:
         raise ValueError("id and content differ")
     if record.status not in STATUSES:
@@ -224,6 +222,7 @@ def _from_tree(tree: dict[str, Any], path: Path) -> Record:
         raise TypeError("environment or duration_s is of another type")
     record.metrics = {k: Measured(**(m | {"value": _number(m["value"])})) for k, m in metrics.items()}
     record.curves = {k: _curve(c) for k, c in curves.items()}
+    record.artifacts = {k: Artifact(tuple(a["shape"]), a["dtype"], a["sha256"]) for k, a in artifacts.items()}
     return record
 
 
@@ -242,17 +241,22 @@ def records_root(folder: Path) -> Path:
 
 
 def read_all(folders: Iterable[Path]) -> Iterator[Record]:
-    """Yield every record below some output folders; where a run is in several, the first folder wins.
+    """Yield every record below some output folders.
+
+    What is one run today comes once: from the first folder that has it, there the one that was started last, and one
+    with today's random streams before one with others. Records that are not current come all.
 
     Raises:
         UserError: a folder is missing or a record is malformed.
     """
-    seen: set[str] = set()
+    seen: set[object] = set()
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-        for path in sorted(records_root(folder).glob("*/*.json")):
-            record = read(path)
-            if record.identity.id not in seen:
-                seen.add(record.identity.id)
-                yield record
+        found = [read(path) for path in sorted(records_root(folder).glob("*/*.json"))]
+        newest: dict[object, Record] = {}
+        for record in sorted(found, key=lambda r: ("task" in r.identity.seeded_by, r.started)):
+            newest[record.identity.run if is_current(record.identity) else record.identity.id] = record
+        chosen = {id(record) for key, record in newest.items() if key not in seen}
+        seen |= newest.keys()
+        yield from (record for record in found if id(record) in chosen)

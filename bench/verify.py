@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench import record as records
-from bench.claim import is_current
 from bench.data import registry as data
 from bench.errors import UserError
 from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.execution.progress import Display
-from bench.experiment import registry
+from bench.identity import is_current
 from bench.metrics.catalogue import metric, split_key
 from bench.record import Record
+from bench.registry import registry
 from bench.report.build import build
 
 MACHINE_UNITS = frozenset({"s", "s/step"})

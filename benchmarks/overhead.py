@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from bench.execution.worker import Run
-from bench.record import Identity
+from bench.execution.run import Run
+from bench.identity import Identity
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode.counter import CountedField
 from replications.flows.training.batches import Batches

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import experiment
+from bench import registry
 
 FAKE = Path(__file__).parent / "fake"
 
@@ -16,6 +16,6 @@ def fake_paper(monkeypatch):
     monkeypatch.syspath_prepend(str(FAKE))
     path = os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", path)
-    experiment.papers.cache_clear()
+    registry.papers.cache_clear()
     yield "fake"
-    experiment.papers.cache_clear()
+    registry.papers.cache_clear()

@@ -10,8 +10,10 @@ from typing import Any
 from bench import record as records
 from bench.data import registry as data
 from bench.errors import UserError
-from bench.experiment import TIERS, Experiment, select
-from bench.record import Identity, identify, record_path
+from bench.experiment import TIERS, Experiment
+from bench.identity import Identity, identify, is_current
+from bench.record import Record, records_root
+from bench.registry import refuse_other_variants, select
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,36 @@ def plan(
     for name in changes:
         if name not in {e.name for e, _ in pairs}:
             raise UserError(f"config overrides for {name}, which is not among the experiments of this call")
+    for e, v in pairs:
+        refuse_other_variants(e, v, tier, changes.get(e.name, {}))
     return [Job(e, identify(e, v, tier, seed, changes.get(e.name))) for seed in seeds for e, v in pairs]
 
 
 def missing(jobs: Iterable[Job], folder: Path, device: str = "cpu") -> list[Job]:
-    """Return the jobs of which the folder holds no settled record from this kind of device.
+    """Return the jobs of which the folder holds no settled, current record from this kind of device.
 
     Raises:
         UserError: a record of one of the jobs is malformed.
     """
-    return [job for job in jobs if not _settled(record_path(folder, job.identity), device)]
+    return [job for job in jobs if not any(_settles(r, device) for r in recorded(job, folder))]
 
 
-def _settled(path: Path, device: str) -> bool:
-    if not path.is_file():
-        return False
-    record = records.read(path)
+def recorded(job: Job, folder: Path) -> list[Record]:
+    """Return the current records of a job's run in a folder, whatever the config was called when they were made.
+
+    Raises:
+        UserError: one is malformed.
+    """
+    i = job.identity
+    paths = sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json"))
+    found = (records.read(path) for path in paths)
+    return [r for r in found if r.identity.run == i.run and is_current(r.identity)]
+
+
+def _settles(record: Record, device: str) -> bool:
     kind = str(record.environment.get("device", device)).split(":")[0]
-    return record.status in records.SETTLED and kind == device.split(":")[0]
+    renewed = "task" in record.identity.seeded_by
+    return record.status in records.SETTLED and kind == device.split(":")[0] and renewed
 
 
 def check_device(device: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import UserError
-from bench.experiment import suggest
+from bench.settings import suggest
 
 Direction = Literal["lower", "higher", "none"]
 

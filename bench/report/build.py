@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.claim import Verdict
 from bench.record import read_all, write_atomically
 from bench.report import latex, markdown, measured, verdicts
 from bench.report.content import Report, collect
 from bench.report.html import page
 from bench.report.table import csv_text
+from bench.verdict import Verdict
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:

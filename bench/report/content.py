@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.claim import Verdict, is_current, judge_all, load_claims
-from bench.experiment import Experiment, registry
+from bench.claim import load_claims
+from bench.experiment import Experiment
+from bench.identity import is_current
 from bench.record import Record
+from bench.registry import registry
 from bench.report import measured
 from bench.report.figures import Drawn, draw_all
 from bench.report.table import Table
+from bench.verdict import Verdict, judge_all
 
 
 @dataclass(frozen=True)

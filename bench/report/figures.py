@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import TIERS, Experiment, resolve
+from bench.experiment import TIERS, Experiment
 from bench.record import Record
+from bench.registry import resolve
 from bench.report import style
 from bench.report.measured import in_order
 
@@ -25,8 +26,8 @@ class Drawn:
 
 
 def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Drawn]:
-    """Yield the figures of the finished runs of the highest tier; a figure function may decline with None."""
-    done = [r for r in in_order(experiment, records) if r.status == "done"]
+    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may decline with None."""
+    done = [r for r in in_order(experiment, records) if r.status == "done" and not r.identity.overrides]
     if not done:
         return
     tier = max((r.identity.tier for r in done), key=TIERS.index)

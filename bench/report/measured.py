@@ -17,6 +17,10 @@ CSV_HEADER = (
     "metric", "value", "unit", "protocol", "n", "se", "message",
 )  # fmt: skip
 
+OLD_SEEDS = (
+    "Random streams of an earlier derivation in some of these runs; they are to be renewed (`cnf-bench status`)."
+)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -47,8 +51,11 @@ def tables(experiment: Experiment, records: Sequence[Record]) -> list[Table]:
 
 
 def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Table:
-    by_variant = {v: [r for r in records if r.identity.variant == v] for v in experiment.variants}
-    done = [r for r in in_order(experiment, records) if r.status == "done"]
+    ordered = in_order(experiment, records)
+    by_row: dict[str, list[Record]] = {}
+    for record in ordered:
+        by_row.setdefault(record.identity.row, []).append(record)
+    done = [r for r in ordered if r.status == "done"]
     quantities = list(_quantities(experiment, done))
     columns, divisors = [Column("variant"), Column("runs")], []
     for quantity in quantities:
@@ -56,9 +63,8 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
         columns.append(Column(quantity.header, unit, "right"))
         divisors.append(divisor)
     rows = [
-        (variant, _statuses(runs), *(_cell(q, runs, d) for q, d in zip(quantities, divisors, strict=True)))
-        for variant, runs in by_variant.items()
-        if runs
+        (row, _statuses(runs), *(_cell(q, runs, d) for q, d in zip(quantities, divisors, strict=True)))
+        for row, runs in by_row.items()
     ]
     seeds = ", ".join(str(s) for s in sorted({r.identity.seed for r in records}))
     caption = experiment.caption(
@@ -66,20 +72,26 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
         f"{experiment.title} ({experiment.name}), tier {tier}, seeds {seeds}: "
         "mean ± half-width of the 95 % Student-t interval over seeds.",
     )
-    absent = [v for v, runs in by_variant.items() if not runs and experiment.offers(v, tier)]
+    absent = [v for v in experiment.variants if v not in by_row and experiment.offers(v, tier)]
     notes = [
         *_protocol_notes(quantities),
         *([f"No record at this tier: {', '.join(absent)}."] if absent else []),
+        *([OLD_SEEDS] if any("schema" in r.identity.seeded_by for r in records) else []),
     ]
     return Table(f"Measured, tier {tier}", caption, tuple(columns), tuple(rows), tuple(notes))
 
 
 def in_order(experiment: Experiment, records: Iterable[Record]) -> list[Record]:
-    """Return records by variant as declared, then by tier, highest first, then by seed."""
+    """Return records by variant as declared, nothing overridden first, then by tier, highest first, then by seed."""
     variants = list(experiment.variants)
     return sorted(
         records,
-        key=lambda r: (variants.index(r.identity.variant), -TIERS.index(r.identity.tier), r.identity.seed),
+        key=lambda r: (
+            variants.index(r.identity.variant),
+            r.identity.row,
+            -TIERS.index(r.identity.tier),
+            r.identity.seed,
+        ),
     )
 
 
@@ -137,7 +149,7 @@ def failures(experiment: Experiment, records: Iterable[Record]) -> list[Table]:
         return []
     rows = tuple(
         (
-            r.identity.variant,
+            r.identity.row,
             r.identity.tier,
             str(r.identity.seed),
             r.status,
@@ -160,7 +172,7 @@ def csv_rows(experiment: Experiment, records: Iterable[Record]) -> Iterator[tupl
     """Yield every seed's every number, in full precision; a run that measured nothing has one row."""
     for record in in_order(experiment, records):
         i = record.identity
-        head = (i.experiment, i.variant, i.tier, i.seed, record.status)
+        head = (i.experiment, i.row, i.tier, i.seed, record.status)
         for key, m in record.metrics.items():
             yield *head, key, m.value, m.unit, m.protocol, m.n, m.se, record.message
         if not record.metrics:

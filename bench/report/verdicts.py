@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 
-from bench.claim import VERDICTS, Claim, Verdict, to_json
+from bench.claim import VERDICTS, Claim
 from bench.report.markdown import escape
 from bench.report.table import EMPTY, Column, Table, number
+from bench.verdict import Verdict, to_json
 
 COLUMNS = (
     Column("id", align="text", width=0.14),

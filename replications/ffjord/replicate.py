@@ -12,7 +12,7 @@ from replications.tasks.method import Method
 from replications.tasks.tables import evaluation as tables
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.tasks.density2d.declaration import Density2dConfig
     from replications.tasks.images.declaration import ImageConfig
     from replications.tasks.tables.declaration import TableConfig

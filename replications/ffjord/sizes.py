@@ -11,7 +11,7 @@ from replications.ffjord.networks import SHAPES, TABLES
 from replications.tasks.tables.declaration import DIMENSIONS
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
 
 
 def table_size(name: str) -> int:

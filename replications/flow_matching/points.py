@@ -13,10 +13,10 @@ from bench.metrics.paths import path_energy, straightness
 from bench.metrics.transport import mmd, sliced_wasserstein2, wasserstein2
 from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import Solver, trajectory
-from replications.tasks.density2d.evaluation import Array, rounded
+from replications.tasks.density2d.evaluation import Array
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
 
 PATHS = 24
 """Paths drawn in the picture."""
@@ -74,8 +74,8 @@ def record_paths(run: Run, flow: CNF, source: Tensor, w2: float, times: int, sol
     value, se = path_energy(path[0], path[2], w2)
     run.metric("path_energy", value, f"{told}/W2 of {n} points", n, se)
     drawn = x[:: max(1, (times - 1) // TURNS), :PATHS].transpose(0, 1)
-    run.curve("paths", *rounded(drawn.reshape(-1, 2)), "x", "y")
-    run.curve("path ends", *rounded(x[-1, :PATHS]), "x", "y")
+    run.artifact("paths", drawn)
+    run.artifact("path ends", x[-1, :PATHS])
 
 
 def _array(x: Tensor) -> Array:

@@ -20,7 +20,7 @@ from replications.tasks import training
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ot_flow.config import OTFlowConfig
     from replications.ot_flow.experiments.mnist.declaration import OTFlowMnistConfig
     from replications.ot_flow.experiments.toy.declaration import OTFlowToyConfig

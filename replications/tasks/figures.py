@@ -9,11 +9,11 @@ from bench.record import Record
 from bench.report.style import COLOURS, LINES, grid, new_figure
 
 
-def first_seeds(records: Sequence[Record], curve: str) -> dict[str, Record]:
-    """Return one record a variant that holds a curve, of the lowest seed; variants in the records' order."""
+def first_seeds(records: Sequence[Record], key: str) -> dict[str, Record]:
+    """Return one record a variant that holds a curve or an array, of the lowest seed; variants in the records' order."""
     chosen: dict[str, Record] = {}
     for record in records:
-        if curve in record.curves:
+        if key in record.curves or key in record.artifacts:
             kept = chosen.setdefault(record.identity.variant, record)
             if record.identity.seed < kept.identity.seed:
                 chosen[record.identity.variant] = record
@@ -34,14 +34,11 @@ def densities(records: Sequence[Record]) -> Any | None:
 
 def panel(ax: Any, record: Record) -> None:
     """Draw one record's density and samples."""
-    import numpy as np
-
-    density, reach = record.curves["density"], record.identity.config["reach"]
-    side = round(len(density.y) ** 0.5)
-    image = np.array(density.y).reshape(side, side).T
-    ax.imshow(image, origin="lower", extent=(-reach, reach, -reach, reach), cmap="magma", vmin=0)
-    samples = record.curves["samples"]
-    ax.scatter(samples.x, samples.y, s=0.4, color="white", alpha=0.5, linewidths=0)
+    reach = record.identity.config["reach"]
+    ax.imshow(
+        record.array("density").T, origin="lower", extent=(-reach, reach, -reach, reach), cmap="magma", vmin=0
+    )
+    ax.scatter(*record.array("samples").T, s=0.4, color="white", alpha=0.5, linewidths=0)
     ax.grid(False)
     ax.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal")
 
@@ -62,3 +59,15 @@ def training(records: Sequence[Record]) -> Any | None:
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=min(4, len(chosen)))
     return figure
+
+
+def mosaic(pictures: Any, columns: int) -> Any:
+    """Return pictures `(n, [C,] H, W)` of values 0..255 as a single one, values 0..1, row by row.
+
+    It is `(rows H, columns W, C)`, without the last axis where there are no channels.
+    """
+    n, *channels, h, w = pictures.shape
+    c = channels[0] if channels else 1
+    tiles = pictures.reshape(n // columns, columns, c, h, w).transpose(0, 3, 1, 4, 2)
+    whole = tiles.reshape(n // columns * h, columns * w, c) / 255
+    return whole if channels else whole[..., 0]

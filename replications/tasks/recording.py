@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -18,17 +19,23 @@ from replications.flows.density.integration import Integration
 from replications.flows.training.log import Log, blocks
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
 
 
 def record_curves(run: Run, log: Log) -> None:
     """Record loss, validation and evaluations of a training against the iteration; long series as means of blocks."""
-    series = {"loss": log.losses, "nfe_forward": log.nfe_forward, "nfe_backward": log.nfe_backward}
+    series: dict[str, Sequence[float]] = {
+        "loss": log.losses,
+        "nfe_forward": log.nfe_forward,
+        "nfe_backward": log.nfe_backward,
+    }
     for key, values in series.items():
         if values:
-            run.curve(key, *blocks(values), "iteration", key.replace("_", " "))
+            x, y = blocks(values)
+            run.curve(key, x, y, "iteration", key.replace("_", " "))
     if log.validations:
-        run.curve("validation", *zip(*log.validations), "iteration", "validation")
+        done, found = zip(*log.validations)
+        run.curve("validation", done, found, "iteration", "validation")
 
 
 def record_training(run: Run, log: Log, protocol: str) -> None:

@@ -17,7 +17,7 @@ from replications.tasks.method import Method
 from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.tasks.config import FlowConfig
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.claim import VERDICTS, Claim, judge, judge_all, load_claims, read_claims
+from bench.claim import VERDICTS, Claim, load_claims, read_claims
 from bench.errors import UserError
-from bench.experiment import registry
-from bench.record import Measured, Record, identify
+from bench.identity import identify
+from bench.record import Measured, Record
+from bench.registry import registry
+from bench.verdict import judge, judge_all
 
 
 def claim(**changes):

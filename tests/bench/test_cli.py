@@ -69,7 +69,7 @@ BAD = {
     "malformed TOML": (["run", "fake.act", "--config", "{tmp}/bad.toml"], "not valid TOML"),
     "config that tells variants apart": (
         ["run", "fake.act", "--config", "{tmp}/method.toml"],
-        "choose a variant",
+        "run that variant instead",
     ),
     "config that is not finite": (["run", "fake.train", "--config", "{tmp}/nan.toml"], "finite number"),
     "no such device": (["run", "fake.act", "--device", "banana"], "unknown device"),

@@ -6,7 +6,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.execution.plan import plan
-from bench.experiment import Experiment, read_overrides, registry, select
+from bench.experiment import Experiment
+from bench.registry import read_overrides, registry, select
 
 
 @dataclass(frozen=True)

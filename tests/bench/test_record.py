@@ -6,8 +6,9 @@ import pytest
 
 from bench import record as records
 from bench.errors import UserError
-from bench.experiment import registry
-from bench.record import Measured, Record, identify
+from bench.identity import identify
+from bench.record import Measured, Record
+from bench.registry import registry
 
 
 @pytest.fixture

@@ -10,17 +10,19 @@ from dataclasses import replace
 
 import pytest
 
-from bench.claim import Claim, Verdict, judge_all, load_claims
+from bench.claim import Claim, load_claims
 from bench.errors import UserError
-from bench.experiment import ENTRY_POINTS, registry
+from bench.identity import identify
 from bench.metrics.catalogue import metric, split_key
-from bench.record import Curve, Measured, Record, identify, read_all, write
+from bench.record import Curve, Measured, Record, read_all, write
+from bench.registry import ENTRY_POINTS, registry
 from bench.report import latex, markdown, measured, style, verdicts
 from bench.report.build import build
 from bench.report.content import collect
 from bench.report.html import page
 from bench.report.show import show
 from bench.stats import mean_interval
+from bench.verdict import Verdict, judge_all
 
 ENVIRONMENT = {
     "commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.0", "python": "3.11"},

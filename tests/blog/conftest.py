@@ -4,7 +4,7 @@ import pytest
 
 from bench import record as records
 from bench.execution.worker import Run, perform
-from bench.record import identify
+from bench.identity import identify
 from replications.blog.experiments import EXPERIMENTS
 
 BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}

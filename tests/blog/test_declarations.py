@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from bench.claim import read_claims
-from bench.experiment import registry, resolve
 from bench.metrics.catalogue import split_key
+from bench.registry import registry, resolve
 from replications.blog.experiments import EXPERIMENTS
 
 

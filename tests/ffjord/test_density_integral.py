@@ -9,10 +9,11 @@ import torch
 from replications.ffjord.experiments.diagnostics import DENSITY_INTEGRAL
 from torch import Tensor, nn
 
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import Record, identify
+from bench.record import Record
+from bench.registry import resolve
 from replications.ffjord.experiments import diagnostics_figures as figures
 from replications.ffjord.experiments.density_integral.run import (
     draw,

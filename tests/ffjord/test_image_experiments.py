@@ -11,8 +11,9 @@ import torch
 import bench
 from bench.data import registry
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.record import Record, identify, write
+from bench.execution.run import Run
+from bench.identity import identify
+from bench.record import Record, write
 from replications.ffjord.method import in_training, objective
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solve import Solver

@@ -9,11 +9,13 @@ import torch
 
 from bench.errors import UserError
 from bench.execution.plan import plan
-from bench.execution.worker import Run
-from bench.experiment import Experiment, resolve
+from bench.execution.run import Run
+from bench.experiment import Experiment
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.blog.experiments import CRESCENT
 from replications.blog.experiments.crescent import figures as crescent_figures
 from replications.ffjord.experiments import TABULAR, TOY

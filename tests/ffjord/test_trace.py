@@ -10,10 +10,11 @@ from replications.ffjord.experiments.diagnostics import TRACE
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import Record, identify
+from bench.record import Record
+from bench.registry import resolve
 from replications.ffjord.experiments import diagnostics_figures as figures
 from replications.ffjord.experiments.trace.probes import Estimated, count
 from replications.ffjord.experiments.trace.run import (

@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 
 from bench.data import toy2d
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.experiment import Experiment, resolve
+from bench.execution.run import Run
+from bench.experiment import Experiment
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.flow_matching import model
 from replications.flow_matching.experiments.convergence import run as convergence
 from replications.flow_matching.experiments.convergence.declaration import (

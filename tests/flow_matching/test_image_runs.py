@@ -15,10 +15,11 @@ from torch import Tensor
 import bench
 from bench.data.images import ImageSet
 from bench.errors import UserError
-from bench.execution.worker import Run
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.fidelity import extractors
 from bench.metrics.fidelity.extractors import Extractor
-from bench.record import Record, identify, write
+from bench.record import Record, write
 from replications.flow_matching.experiments.images import figures as images_figures
 from replications.flow_matching.experiments.images import run as images
 from replications.flow_matching.experiments.images.declaration import (

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from bench.data import toy2d
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.flow_matching.experiments import TOY
 from replications.flow_matching.experiments.toy import figures
 from replications.flow_matching.experiments.toy.run import Pairs, evaluate, method_of

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.execution.worker import Run
-from bench.record import Identity
+from bench.execution.run import Run
+from bench.identity import Identity
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.execution.worker import Run
-from bench.record import Identity
+from bench.execution.run import Run
+from bench.identity import Identity
 from replications.flows.errors import SolveFailure
 from replications.flows.fields.mlp import initialise
 from replications.flows.ode.counter import CountedField

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from bench.claim import load_claims
-from bench.execution.worker import Run
-from bench.record import Record, identify
+from bench.execution.run import Run
+from bench.identity import identify
+from bench.record import Record
 from bench.report.style import render
 from replications.lecture.experiments import CLASSIFIER, SOLVERS, figures
 from replications.lecture.experiments.mnist import run as mnist

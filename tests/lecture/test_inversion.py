@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.execution.worker import Run
-from bench.record import identify
+from bench.execution.run import Run
+from bench.identity import identify
 from replications.flows.ode.solve import Solver
 from replications.lecture.experiments import INVERSION
 from replications.lecture.experiments.inversion.run import (

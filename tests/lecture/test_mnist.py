@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import bench
-from bench.execution.worker import Run
-from bench.record import Record, identify, write
+from bench.execution.run import Run
+from bench.identity import identify
+from bench.record import Record, write
 from replications.flows.ode.solve import Solver
 from replications.lecture.experiments import CLASSIFIER
 from replications.lecture.experiments.mnist.run import build, run, split, step_memory, with_solver

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.execution.worker import Run
-from bench.record import identify
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.stats import fit_exponent
 from replications.lecture.experiments import SOLVERS
 from replications.lecture.experiments.solvers.problems import (

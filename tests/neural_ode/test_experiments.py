@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.execution.worker import Run
-from bench.experiment import Experiment, resolve
+from bench.execution.run import Run
+from bench.experiment import Experiment
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.neural_ode.experiments import EPOCH, MNIST, SCALING, ScalingConfig, figures
 from replications.neural_ode.experiments.mnist.run import settings
 

@@ -11,10 +11,11 @@ import torch
 
 from bench.claim import load_claims
 from bench.data import energies2d
-from bench.execution.worker import Run
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
 from replications.neural_ode.experiments import PLANAR_CNF, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf import figures as planar_figures
 from replications.neural_ode.experiments.planar_cnf.run import Likelihood, Matching, run, settings

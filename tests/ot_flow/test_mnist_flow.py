@@ -14,10 +14,11 @@ from torch import Tensor
 import bench
 from bench.data.images import ImageSet
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.ffjord.method import in_test
 from replications.ot_flow.experiments.mnist import figures as mnist_figures
 from replications.ot_flow.experiments.mnist import run as mnist

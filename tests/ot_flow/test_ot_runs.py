@@ -11,11 +11,13 @@ import torch
 
 from bench.errors import UserError
 from bench.execution.plan import plan
-from bench.execution.worker import Run
-from bench.experiment import Experiment, resolve
+from bench.execution.run import Run
+from bench.experiment import Experiment
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.ot_flow.experiments.mnist.declaration import MNIST
 from replications.ot_flow.experiments.published_weights.declaration import WEIGHTS
 from replications.ot_flow.experiments.tabular import run as tabular

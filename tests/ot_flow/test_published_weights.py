@@ -12,10 +12,10 @@ from torch import Tensor
 
 from bench.data import tabular
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import identify
+from bench.registry import resolve
 from replications.flows.density.cnf import CNF
 from replications.flows.density.priors import StandardNormal
 from replications.ot_flow.experiments.published_weights.declaration import WEIGHTS

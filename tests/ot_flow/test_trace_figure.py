@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import UserError
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import Record, identify
+from bench.record import Record
+from bench.registry import resolve
 from replications.ot_flow.experiments.trace.declaration import PUBLISHED, TRACE, TraceConfig
 from replications.ot_flow.experiments.trace.figures import trace as figure
 from replications.ot_flow.experiments.trace.run import (

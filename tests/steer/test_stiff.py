@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.execution.worker import Run
-from bench.experiment import resolve
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
-from bench.record import Record, identify, write
+from bench.record import Record, write
+from bench.registry import resolve
 from replications.flows.ode.counter import CountedField
 from replications.steer.experiments.stiff import figures
 from replications.steer.experiments.stiff.declaration import INTERVAL, STIFF, B, StiffConfig

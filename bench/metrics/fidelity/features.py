@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from bench.data.registry import cache_folder
 from bench.errors import Unwritable
+from bench.identity import canonical
 from bench.metrics.fidelity.extractors import Extractor
 from bench.metrics.fidelity.library import library
-from bench.record import canonical, write_atomically
+from bench.record import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

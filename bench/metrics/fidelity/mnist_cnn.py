@@ -30,7 +30,8 @@ from torch.nn import functional
 
 from bench.data import images, registry
 from bench.errors import UserError
-from bench.record import digest, write_atomically
+from bench.identity import digest
+from bench.record import write_atomically
 
 MEAN, STD, SIDE, DIM = 0.1307, 0.3081, 28, 64
 PART = 500

@@ -163,6 +163,9 @@ SPIRAL = Experiment(
 # Documented are FFJORD, Hutchinson's estimator and dopri5; network, end time and training are those of FFJORD's code.
 CRESCENT = Experiment(
     name="blog.crescent",
+    task="density2d",
+    seeded_by=("data",),
+    removed={"kinetic": 0.0, "jacobian": 0.0, "spread": 0.0},
     title="Experiment 2: FFJORD carries a normal density to a crescent",
     config=Density2dConfig(data="crescent"),
     run="replications.blog.experiments.crescent.run:run",
@@ -203,6 +206,8 @@ TINY = {
 
 ADJOINT_MEMORY = Experiment(
     name="blog.adjoint_memory",
+    task="images",
+    seeded_by=("data", "train_images"),
     title="Experiment 3: memory and time of backpropagation, the adjoint and checkpointing",
     config=AdjointMemory(),
     run="replications.blog.experiments.adjoint_memory.run:run",
@@ -223,6 +228,7 @@ ADJOINT_MEMORY = Experiment(
 
 THEORY = Experiment(
     name="blog.theory",
+    seeded_by=("part",),
     title="The tutorial's theorems against closed forms",
     config=Theory(),
     run="replications.blog.experiments.theory.run:run",

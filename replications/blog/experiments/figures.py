@@ -60,12 +60,10 @@ def phase_portrait(records: Sequence[Record]) -> Any:
     figure, axes = new_figure(1, len(spirals), height=3.4, squeeze=False, sharey=True)
     for ax, (variant, found) in zip(axes[0], spirals):
         curves = found[0].curves
-        grid = curves["grid"]
+        grid = found[0].array("grid")
         for name, colour, width in (("true", "#c8c8c8", 0.012), ("learned", COLOURS[0], 0.004)):
-            field = curves[f"field[{name}]"]
-            ax.quiver(
-                grid.x, grid.y, field.x, field.y, color=colour, angles="xy", width=width, scale=70, label=name
-            )
+            field = found[0].array(f"field[{name}]")
+            ax.quiver(*grid.T, *field.T, color=colour, angles="xy", width=width, scale=70, label=name)
         for name, look in (("true", "--"), ("learned", "-")):
             x, y = (curves[f"trajectory[{name}, {axis}]"].y for axis in "xy")
             ax.plot(x, y, look, color="black" if name == "true" else COLOURS[1], linewidth=1.2)

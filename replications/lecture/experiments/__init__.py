@@ -87,6 +87,7 @@ class InversionConfig:
 
 SOLVERS = Experiment(
     name="lecture.solvers",
+    seeded_by=("dim", "rate", "mu"),
     title="ODE solvers on problems with known solutions",
     config=SolverConfig(),
     run="replications.lecture.experiments.solvers.run:run",
@@ -125,6 +126,8 @@ SOLVERS = Experiment(
 
 CLASSIFIER = Experiment(
     name="lecture.mnist",
+    task="images",
+    seeded_by=("data",),
     title="The lecture's Neural ODE classifier",
     config=ClassifierConfig(),
     run="replications.lecture.experiments.mnist.run:run",
@@ -150,6 +153,7 @@ CLASSIFIER = Experiment(
 
 INVERSION = Experiment(
     name="lecture.inversion",
+    seeded_by=("dim", "batch"),
     title="Invertibility of flows, and a hand-written adjoint",
     config=InversionConfig(),
     run="replications.lecture.experiments.inversion.run:run",

@@ -124,6 +124,8 @@ LARGE: dict[str, Any] = {"batch": 4096, "dim": 256, "hidden": (256, 256)}
 
 MNIST = Experiment(
     name="neural_ode.mnist",
+    task="images",
+    seeded_by=("data", "pool"),
     title="MNIST classification: residual network against ODE network",
     config=MnistConfig(),
     run="replications.neural_ode.experiments.mnist.run:run",
@@ -151,6 +153,7 @@ MNIST = Experiment(
 
 SCALING = Experiment(
     name="neural_ode.scaling",
+    seeded_by=("batch", "dim"),
     title="Memory, time, evaluations and error against solver steps and tolerance",
     config=ScalingConfig(),
     run="replications.neural_ode.experiments.scaling.run:run",
@@ -178,6 +181,7 @@ SCALING = Experiment(
 
 PLANAR_CNF = Experiment(
     name="neural_ode.planar_cnf",
+    seeded_by=("target",),
     title="Continuous planar flow against a planar flow of layers",
     config=PlanarConfig(),
     run="replications.neural_ode.experiments.planar_cnf.run:run",

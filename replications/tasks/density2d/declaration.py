@@ -62,11 +62,19 @@ CAPTIONS = {
 
 
 def density2d(
-    name: str, title: str, run: str, config: Density2dConfig, variants: Mapping[str, Mapping[str, Any]]
+    name: str,
+    title: str,
+    run: str,
+    config: Density2dConfig,
+    variants: Mapping[str, Mapping[str, Any]],
+    **history: Any,
 ) -> Experiment:
-    """Return an experiment on 2-D densities; arguments as `Experiment`."""
+    """Return an experiment on 2-D densities; arguments as `Experiment`, `history` its `renamed`, `removed` and `changes`."""
     return Experiment(
         name=name,
+        task="density2d",
+        seeded_by=("data",),
+        **history,
         title=title,
         config=config,
         run=run,

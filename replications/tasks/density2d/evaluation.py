@@ -9,7 +9,7 @@ r"""Train a flow on a density in the plane, and measure what it is worth.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,8 +30,8 @@ from replications.tasks.splits import Fresh, TestSet, first, tested
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
-    from replications.tasks.density2d.declaration import ToyConfig
+    from bench.execution.run import Run
+    from replications.tasks.density2d.declaration import Density2dConfig
 
 Array = NDArray[np.float64]
 
@@ -46,7 +46,9 @@ def fresh(run: Run, name: str, dtype: torch.dtype = torch.float32) -> Fresh:
     return Fresh(run, partial(toy2d.draw, name), run.device, dtype)
 
 
-def trained(run: Run, config: ToyConfig, method: Method, builder: str, arguments: dict[str, Any]) -> Flow:
+def trained(
+    run: Run, config: Density2dConfig, method: Method, builder: str, arguments: dict[str, Any]
+) -> Flow:
     """Return the flow that a builder makes, trained by a method; its cost is recorded and the model kept."""
     flow = build(builder, arguments, run.torch_generator("field")).to(run.device)
     data = fresh(run, config.data)
@@ -56,7 +58,7 @@ def trained(run: Run, config: ToyConfig, method: Method, builder: str, arguments
     return flow
 
 
-def evaluate(run: Run, flow: Flow, config: ToyConfig, in_training: Integration) -> None:
+def evaluate(run: Run, flow: Flow, config: Density2dConfig, in_training: Integration) -> None:
     """Record likelihood, its error, regularity, total mass and samples of a trained flow.
 
     Args:
@@ -96,7 +98,23 @@ def mass_error(density: Tensor, reach: float) -> float:
     return abs(density.sum().item() * h**2 - 1)
 
 
-def record_mass(run: Run, flow: Flow, integration: Integration, config: ToyConfig) -> None:
+class Grid(Protocol):
+    """Where a density is integrated: `side` points a side of [-reach, reach]^2, at some tolerances."""
+
+    @property
+    def grid(self) -> int:
+        """Points a side."""
+
+    @property
+    def reach(self) -> float:
+        """Half the side."""
+
+    @property
+    def mass_tolerances(self) -> tuple[float, ...]:
+        """rtol = atol of the solves."""
+
+
+def record_mass(run: Run, flow: Flow, integration: Integration, config: Grid) -> None:
     """Record the error of the total mass at every tolerance, and a coarse picture of the density."""
     side, reach = config.grid, config.reach
     for tolerance in config.mass_tolerances:
@@ -105,8 +123,7 @@ def record_mass(run: Run, flow: Flow, integration: Integration, config: ToyConfi
         told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
         run.metric(f"mass_error[{tolerance:g}]", mass_error(density, reach), told)
     every = max(1, side // SHOWN)
-    shown = density[::every, ::every].flatten().tolist()
-    run.curve("density", range(len(shown)), [float(f"{p:.3g}") for p in shown], "cell", "p")
+    run.artifact("density", density[::every, ::every].float())
 
 
 class Distances(NamedTuple):
@@ -137,13 +154,7 @@ def record_samples(run: Run, flow: Flow, test: TestSet, integration: Integration
     run.metric("wasserstein2", found.wasserstein2, f"exact/{n} points", n)
     run.metric("mmd", found.mmd, f"squared, unbiased, Gaussian kernel/{n} points", n, found.mmd_se)
     run.metric("c2st", found.c2st, f"gradient-boosted trees/{n} points of each", n, found.c2st_se)
-    run.curve("samples", *rounded(samples[:SAMPLES]), "x", "y")
-
-
-def rounded(x: Tensor) -> tuple[list[float], list[float]]:
-    """Return the coordinates of points `(n, 2)` to three decimals: enough for a picture, and short in a record."""
-    first, second = x.double().cpu().mul(1000).round().div(1000).unbind(1)
-    return first.tolist(), second.tolist()
+    run.artifact("samples", samples[:SAMPLES])
 
 
 def as_array(x: Tensor) -> Array:

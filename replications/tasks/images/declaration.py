@@ -92,15 +92,23 @@ CAPTIONS = {
 
 
 def images(
-    name: str, title: str, run: str, config: ImageConfig, variants: Mapping[str, Mapping[str, Any]]
+    name: str,
+    title: str,
+    run: str,
+    config: ImageConfig,
+    variants: Mapping[str, Mapping[str, Any]],
+    **history: Any,
 ) -> Experiment:
-    """Return an experiment on images; arguments as `Experiment`.
+    """Return an experiment on images; arguments as `Experiment`, `history` its `renamed`, `removed` and `changes`.
 
     CIFAR-10 is not offered at tier cpu: a training that fits the tier would say nothing of it.
     """
     large = [variant for variant, settings in variants.items() if settings.get("data") == "cifar10"]
     return Experiment(
         name=name,
+        task="images",
+        seeded_by=("data", "pool"),
+        **history,
         title=title,
         config=config,
         run=run,

@@ -43,11 +43,11 @@ from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first, te
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.tasks.images.declaration import ImageConfig
 
-SHOWN = 4096
-"""Numbers that the pictures of samples in a record may hold; a square of at most 4x4 pictures."""
+SHOWN = 4
+"""Pictures of samples a side of the square that is kept."""
 
 
 class Pixels:
@@ -186,11 +186,15 @@ def record_trace_variance(
 
 
 def sample(run: Run, flow: UnitCubeFlow, integration: Integration, data: Pixels) -> None:
-    """Record what samples cost, and some as a curve: x is their shape `(n, C, H, W)`, y their values 0..L-1."""
+    """Record what samples cost, and keep some as pictures `(n, C, H, W)`."""
     draw = partial(flow.sample, 16, integration=integration)
     timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
     run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/16 images/median of 3", 16)
-    shown = max(1, min(4, math.isqrt(SHOWN // math.prod(data.shape)))) ** 2
-    x = draw(run.torch_generator("samples"))[:shown]
+    x = draw(run.torch_generator("samples"))[: SHOWN**2]
     values = (data.levels * x).floor().clamp(0, data.levels - 1)
-    run.curve("samples", x.shape, values.flatten().tolist(), "shape", f"value of {data.levels}")
+    run.artifact("samples", as_picture(values / (data.levels - 1)))
+
+
+def as_picture(x: Tensor) -> Tensor:
+    """Return values 0..1 as levels 0..255, uint8."""
+    return (255 * x.clamp(0, 1)).round().to(torch.uint8)

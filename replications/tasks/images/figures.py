@@ -17,23 +17,12 @@ def samples(records: Sequence[Record]) -> Any | None:
         return None
     figure, axes = new_figure(1, len(chosen), width=1.9, height=2.1, squeeze=False)
     for ax, (variant, record) in zip(axes[0], chosen.items(), strict=True):
-        picture = mosaic(record)
+        drawn = record.array("samples")
+        picture = figures.mosaic(drawn, round(len(drawn) ** 0.5))
         ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         ax.set_title(variant)
         ax.set_axis_off()
     return figure
-
-
-def mosaic(record: Record) -> Any:
-    """Return a record's n samples as one picture of sqrt(n) rows, values 0..1, `(rows H, rows W, C)`."""
-    import numpy as np
-
-    drawn = record.curves["samples"]
-    n, c, h, w = (int(size) for size in drawn.x)
-    rows = round(n**0.5)
-    values = np.array(drawn.y).reshape(rows, rows, c, h, w).transpose(0, 3, 1, 4, 2)
-    levels = float(drawn.y_label.split()[-1])
-    return values.reshape(rows * h, rows * w, c) / (levels - 1)
 
 
 def training(records: Sequence[Record]) -> Any | None:

@@ -67,14 +67,22 @@ METRICS = (
 
 
 def tables(
-    name: str, title: str, run: str, config: TableConfig, variants: Mapping[str, Mapping[str, Any]]
+    name: str,
+    title: str,
+    run: str,
+    config: TableConfig,
+    variants: Mapping[str, Mapping[str, Any]],
+    **history: Any,
 ) -> Experiment:
-    """Return an experiment on tables; arguments as `Experiment`."""
+    """Return an experiment on tables; arguments as `Experiment`, `history` its `renamed`, `removed` and `changes`."""
     held_out = [variant for variant, settings in variants.items() if settings["data"] == HELD_OUT]
     real = [variant for variant in variants if variant not in held_out]
     on_gpu = [variant for variant in real if variants[variant]["data"] == "miniboone"]
     return Experiment(
         name=name,
+        task="tables",
+        seeded_by=("data",),
+        **history,
         title=title,
         config=config,
         run=run,

@@ -19,7 +19,7 @@ from replications.tasks.splits import Split, TestSet, TrainBatches, TrainSet, Va
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.tasks.tables.declaration import TableConfig
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
 from replications.tasks.figures import first_seeds, panel
@@ -23,7 +21,7 @@ def samples(records: Sequence[Record]) -> Any | None:
     (record,) = chosen
     figure, (data, ours, density, paths) = new_figure(1, 4, width=2.2, height=2.5)
     for ax, name, title in ((data, "data", "data"), (ours, "samples", "samples")):
-        ax.scatter(record.curves[name].x, record.curves[name].y, s=1.5, color=COLOURS[0], linewidths=0)
+        ax.scatter(*record.array(name).T, s=1.5, color=COLOURS[0], linewidths=0)
         ax.set_title(title)
     panel(density, record)
     density.set_title("density")
@@ -56,5 +54,5 @@ def _paths(record: Record) -> tuple[Any, Any]:
     """Return the coordinates of all paths, `(times, paths)` each."""
     from replications.blog.experiments.crescent.run import PATHS
 
-    curve = record.curves["paths"]
-    return np.reshape(curve.x, (-1, PATHS)), np.reshape(curve.y, (-1, PATHS))
+    paths = record.array("paths").reshape(-1, PATHS, 2)
+    return paths[..., 0], paths[..., 1]

@@ -14,12 +14,12 @@ import torch
 from replications.ffjord.method import BUILDER, METHOD, on_points
 from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import trajectory
-from replications.tasks.density2d.evaluation import evaluate, fresh, rounded, trained
+from replications.tasks.density2d.evaluation import evaluate, fresh, trained
 from replications.tasks.method import in_test
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.tasks.density2d.declaration import Density2dConfig
 
 TIMES = 21
@@ -33,14 +33,14 @@ def run(run: Run, config: Density2dConfig) -> None:
     flow = trained(run, config, METHOD, BUILDER, on_points(config))
     evaluate(run, flow, config, METHOD.in_training(config))
     x = tested(fresh(run, config.data).test(500, "shown"))
-    run.curve("data", *rounded(x), "x", "y")
+    run.artifact("data", x)
     follow(run, cast(CNF, flow), config)
 
 
 @torch.no_grad()
 def follow(run: Run, flow: CNF, config: Density2dConfig) -> None:
-    """Record the paths of points of the base, `(TIMES, PATHS)` end to end for each coordinate."""
+    """Keep the paths of points of the base, `(TIMES, PATHS, 2)`."""
     z = flow.prior.sample(PATHS, run.torch_generator("paths"), dtype=torch.float32, device=run.device)
     times = torch.linspace(flow.T, 0, TIMES, dtype=torch.float64)
     path = trajectory(flow.counted, z, times, in_test(config).solver).double().cpu()
-    run.curve("paths", *rounded(path.reshape(-1, 2)), "x", "y")
+    run.artifact("paths", path.float())

@@ -27,7 +27,7 @@ from replications.flows.training.settings import Training
 from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.blog.experiments import Spiral
 
 Array = NDArray[np.float64]
@@ -126,14 +126,13 @@ def _operator(run: Run, field: nn.Module, a: Array, points: Array) -> None:
 
 
 def _portrait(run: Run, field: nn.Module, a: Array) -> None:
-    """Record both fields on one grid, for the phase portrait."""
+    """Keep both fields on one grid, `(points, 2)` each, for the phase portrait."""
     axis = np.linspace(-2.2, 2.2, 15)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     points = torch.tensor(grid, dtype=torch.float32, device=run.device)
     rates = field(torch.zeros((), device=run.device), points).cpu().double().numpy()
-    run.curve("grid", grid[:, 0], grid[:, 1], "x", "y")
-    run.curve("field[learned]", rates[:, 0], rates[:, 1], "dx/dt", "dy/dt")
-    run.curve("field[true]", (grid @ a.T)[:, 0], (grid @ a.T)[:, 1], "dx/dt", "dy/dt")
+    for key, vectors in {"grid": grid, "field[learned]": rates, "field[true]": grid @ a.T}.items():
+        run.artifact(key, vectors.astype(np.float32))
 
 
 def mean_length(vectors: Array) -> float:

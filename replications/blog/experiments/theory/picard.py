@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench.data.series import spiral
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.blog.experiments import Theory
 
 Array = NDArray[np.float64]

@@ -24,7 +24,7 @@ from replications.blog.experiments.theory.sign_flip import run_sign_flip
 from replications.flows.density.priors import StandardNormal
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.blog.experiments import Theory
 
 

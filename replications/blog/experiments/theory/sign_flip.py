@@ -26,7 +26,7 @@ from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.blog.experiments import Theory
 
 

@@ -42,6 +42,8 @@ FIVE: dict[str, Any] = {"means": (-2.8, -0.9, 2.0, 5.1, 3.4), "T": 1.0, "reach":
 
 DENSITY_INTEGRAL = Experiment(
     name="ffjord.density_integral",
+    seeded_by=("means",),
+    renamed={"spread": "b"},
     title="Total mass of a learned density on the line against the solver's tolerance",
     config=DensityConfig(),
     run="replications.ffjord.experiments.density_integral.run:run",

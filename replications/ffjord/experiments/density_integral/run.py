@@ -45,7 +45,7 @@ from replications.tasks.splits import Fresh, TestSet, first, tested
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ffjord.experiments.density_integral.declaration import DensityConfig
 
 CHECKED = 1000

@@ -11,4 +11,5 @@ IMAGES = images(
     "replications.ffjord.experiments.images.run:run",
     ImageConfig(),
     {"mnist": {"data": "mnist"}, "cifar10": CIFAR10},
+    removed={"kinetic": 0.0, "jacobian": 0.0, "spread": 0.0},
 )

@@ -53,6 +53,7 @@ class TraceConfig:
 
 TRACE = Experiment(
     name="ffjord.trace",
+    seeded_by=("data",),
     title="Cost and variance of the divergence against the dimension; probes fixed and fresh",
     config=TraceConfig(),
     run="replications.ffjord.experiments.trace.run:run",

@@ -33,7 +33,7 @@ from replications.tasks.density2d.evaluation import fresh
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ffjord.experiments.trace.declaration import TraceConfig
 
 KINDS = ("rademacher", "gaussian")

@@ -32,7 +32,7 @@ from replications.flows.fields.pushforward import push
 from replications.tasks.trace.estimators import Way, unit_vectors, ways
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ffjord.experiments.trace.declaration import TraceConfig
 
 FITTED = 4

@@ -133,6 +133,8 @@ CAPTIONS = {
 
 FM_VS_CNF = Experiment(
     name="blog.fm_vs_cnf",
+    task="density2d",
+    seeded_by=("data",),
     title="Experiment 4: Flow Matching and maximum likelihood train one network on two moons",
     config=ConvergenceConfig(),
     run="replications.flow_matching.experiments.convergence.run:run",
@@ -151,6 +153,8 @@ FM_VS_CNF = Experiment(
 
 CLAIMS = Experiment(
     name="flow_matching.claims",
+    task="density2d",
+    seeded_by=("data",),
     title="How soon Flow Matching and maximum likelihood reach a goal, and how few evaluations their samples need",
     config=ConvergenceConfig(data="8gaussians"),
     run="replications.flow_matching.experiments.convergence.run:run",

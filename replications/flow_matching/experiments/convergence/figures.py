@@ -40,10 +40,10 @@ def samples(records: Sequence[Record]) -> Any | None:
     cols = 1 + max(len(members) for members in sets.values())
     figure, axes = new_figure(len(sets), cols, width=1.7, height=1.9, squeeze=False)
     for row, members in zip(axes, sets.values(), strict=True):
-        panels = [("data", members[0].curves["data"])]
-        panels += [(record.identity.variant, record.curves["samples"]) for record in members]
-        for ax, (title, curve) in zip(row, panels, strict=False):
-            ax.scatter(curve.x, curve.y, s=0.8, color=COLOURS[0], linewidths=0)
+        panels = [("data", members[0].array("data"))]
+        panels += [(record.identity.variant, record.array("samples")) for record in members]
+        for ax, (title, points) in zip(row, panels, strict=False):
+            ax.scatter(*points.T, s=0.8, color=COLOURS[0], linewidths=0)
             ax.set(aspect="equal", xlim=(-4.2, 4.2), ylim=(-4.2, 4.2))
             ax.set_title(title, fontsize=7)
         for ax in row[len(panels) :]:
@@ -79,11 +79,11 @@ def _goal(record: Record, name: str) -> float:
     return float(config["w2_goal"]) * record.metrics["wasserstein2[validation data]"].value
 
 
-def _by_data(records: Iterable[Record], curve: str) -> dict[str, list[Record]]:
-    """Return the records that hold a curve by their set, in their order."""
+def _by_data(records: Iterable[Record], key: str) -> dict[str, list[Record]]:
+    """Return the records that hold a curve or an array by their set, in their order."""
     sets: dict[str, list[Record]] = {}
     for record in records:
-        if curve in record.curves:
+        if key in record.curves or key in record.artifacts:
             sets.setdefault(record.identity.config["data"], []).append(record)
     return sets
 

@@ -47,12 +47,12 @@ from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.tasks.cost import step_memory
-from replications.tasks.density2d.evaluation import SAMPLES, fresh, rounded
+from replications.tasks.density2d.evaluation import SAMPLES, fresh
 from replications.tasks.recording import record_likelihood, record_training
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.flow_matching.experiments.convergence.declaration import ConvergenceConfig
 
 Loss = Callable[[int], Tensor]
@@ -219,7 +219,7 @@ def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
         nfe = [steps * (2 if name == "midpoint" else 1) for steps in counts]
         errors = [_w2(flow.decode(base, _fixed(name, steps)), data) for steps in counts]
         run.curve(f"w2_against_nfe {name}", nfe, errors, f"NFE, {name}", "W2")
-    run.curve("data", *rounded(data[:SAMPLES]), "x", "y")
+    run.artifact("data", data[:SAMPLES])
 
 
 def _likelihood(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
@@ -252,7 +252,7 @@ def _samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: Convergenc
             distance(run, samples, data, qualifier)
         else:
             compare(run, samples, data, solver)
-            run.curve("samples", *rounded(samples[:SAMPLES]), "x", "y")
+            run.artifact("samples", samples[:SAMPLES])
 
 
 def _scores(run: Run, flow: CNF, config: ConvergenceConfig) -> None:

@@ -165,6 +165,8 @@ CAPTIONS = {
 
 IMAGES = Experiment(
     name="flow_matching.images",
+    task="images",
+    seeded_by=("data", "pool"),
     title="Flow Matching on images",
     config=ImagesConfig(),
     run="replications.flow_matching.experiments.images.run:run",

@@ -9,7 +9,7 @@ from typing import Any
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
 from replications.flow_matching.experiments.images.declaration import YARDSTICK
-from replications.tasks.figures import first_seeds
+from replications.tasks.figures import first_seeds, mosaic
 
 REAL = f"fid[{YARDSTICK}, few]"
 
@@ -17,7 +17,7 @@ REAL = f"fid[{YARDSTICK}, few]"
 def samples(records: Sequence[Record]) -> Any | None:
     """Samples by dopri5, one seed of each variant; a network with classes has one class a row."""
     chosen = {
-        variant if key == "samples" else f"{variant}, guided": mosaic(record, key)
+        variant if key == "samples" else f"{variant}, guided": board(record.array(key))
         for key in ("samples", "samples_guided")
         for variant, record in first_seeds(records, key).items()
     }
@@ -33,14 +33,10 @@ def samples(records: Sequence[Record]) -> Any | None:
     return figure
 
 
-def mosaic(record: Record, key: str = "samples") -> Any:
-    """Return a record's samples as one picture, values 0..1, `(rows H, columns W, C)`."""
-    import numpy as np
-
-    drawn = record.curves[key]
-    rows, columns, c, h, w = (int(size) for size in drawn.x)
-    values = np.array(drawn.y).reshape(rows, columns, c, h, w).transpose(0, 3, 1, 4, 2)
-    return values.reshape(rows * h, columns * w, c) / 255
+def board(samples: Any) -> Any:
+    """Return samples `(rows, columns, C, H, W)` as one picture, values 0..1, `(rows H, columns W, C)`."""
+    rows, columns, *shape = samples.shape
+    return mosaic(samples.reshape(rows * columns, *shape), columns)
 
 
 def training(records: Sequence[Record]) -> Any | None:

@@ -36,7 +36,7 @@ from replications.flows.density.integration import Integration
 from replications.flows.ode.solve import Solver
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.flow_matching.experiments.images.run import Images
 
 SHOWN = 8192
@@ -226,9 +226,9 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig)
 
 
 def pictures(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig) -> None:
-    """Record some samples as a curve: x is rows, columns and their shape `(C, H, W)`, y their values 0..255.
+    """Keep some samples as pictures `(rows, columns, C, H, W)` of values 0..255.
 
-    Of a network with classes each row shows one class, and a second curve the same by guidance.
+    Of a network with classes each row shows one class, and a second array the same by guidance.
     """
     most = SHOWN // math.prod(data.shape)
     side = max(2, math.isqrt(most))
@@ -237,5 +237,4 @@ def pictures(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig) -
     for key, w in {"samples": 0.0, "samples_guided": config.guidance}.items():
         if key == "samples" or config.conditional:
             drawn = draw_images(run, flow, labels, adaptive(config), config, data.levels, w)
-            shape, values = (rows, columns, *data.shape), drawn.images.flatten().tolist()
-            run.curve(key, shape, values, "rows, columns, C, H, W", "value of 256")
+            run.artifact(key, drawn.images.reshape(rows, columns, *data.shape).to(torch.uint8))

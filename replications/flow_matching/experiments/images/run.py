@@ -35,7 +35,7 @@ from replications.tasks.images.evaluation import pooled
 from replications.tasks.training import fit
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
 
 VALIDATION = ("midpoint", 16)
 """Method and NFE by which images are drawn in training."""

@@ -126,6 +126,8 @@ METRICS = (
 
 TOY = Experiment(
     name="flow_matching.toy",
+    task="density2d",
+    seeded_by=("data", "source"),
     title="Flow Matching on two-dimensional densities",
     config=ToyConfig(),
     run="replications.flow_matching.experiments.toy.run:run",

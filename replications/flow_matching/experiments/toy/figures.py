@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from bench.record import Curve, Record
+from bench.record import Record
 from bench.report.style import COLOURS, grid, legend_below, new_figure
 from replications.tasks.figures import first_seeds
 
@@ -15,7 +15,7 @@ METHODS = ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm")
 
 def samples(records: Sequence[Record]) -> Any | None:
     """Samples by dopri5, one seed."""
-    return _panels(first_seeds(records, "samples"), lambda ax, record: _dots(ax, record.curves["samples"]))
+    return _panels(first_seeds(records, "samples"), lambda ax, record: _dots(ax, record.array("samples")))
 
 
 def paths(records: Sequence[Record]) -> Any | None:
@@ -38,8 +38,8 @@ def few_steps(records: Sequence[Record]) -> Any | None:
     )
     for row, (variant, record) in zip(axes, chosen.items(), strict=True):
         for ax, n in zip(row, steps, strict=True):
-            if f"samples midpoint-{n}" in record.curves:
-                _dots(ax, record.curves[f"samples midpoint-{n}"])
+            if f"samples midpoint-{n}" in record.artifacts:
+                _dots(ax, record.array(f"samples midpoint-{n}"))
             ax.set_title(f"{variant}, NFE {2 * n}", fontsize=6)
     return figure
 
@@ -89,19 +89,17 @@ def _panels(chosen: dict[str, Record], draw: Callable[[Any, Record], None]) -> A
     return figure
 
 
-def _dots(ax: Any, curve: Curve) -> None:
-    ax.scatter(curve.x, curve.y, s=0.6, color=COLOURS[0], linewidths=0)
+def _dots(ax: Any, points: Any) -> None:
+    ax.scatter(*points.T, s=0.6, color=COLOURS[0], linewidths=0)
     ax.set(aspect="equal")
 
 
 def _draw_paths(ax: Any, record: Record) -> None:
-    import numpy as np
-
-    points, ends = (np.array([c.x, c.y]) for c in (record.curves["paths"], record.curves["path ends"]))
-    for one in np.split(points, ends.shape[1], axis=1):
-        ax.plot(*one, color=COLOURS[0], linewidth=0.6)
-        ax.plot(*one[:, 0], ".", color=COLOURS[1], markersize=2)
-    ax.plot(*ends, "x", color=COLOURS[2], markersize=2)
+    ends = record.array("path ends")
+    for one in record.array("paths").reshape(len(ends), -1, 2):
+        ax.plot(*one.T, color=COLOURS[0], linewidth=0.6)
+        ax.plot(*one[0], ".", color=COLOURS[1], markersize=2)
+    ax.plot(*ends.T, "x", color=COLOURS[2], markersize=2)
 
 
 def _by_task(records: Iterable[Record], curve: str) -> dict[str, list[Record]]:

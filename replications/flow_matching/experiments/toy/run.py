@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bench.experiment import resolve
 from bench.measure.clock import reader, time_repeats
+from bench.registry import resolve
 from replications.flow_matching.experiments.toy.declaration import NORMAL
 from replications.flow_matching.method import METHODS, Method, draw, objective
 from replications.flow_matching.model import velocity_of
@@ -31,12 +31,12 @@ from replications.flows.ode.solve import Solver
 from replications.flows.training.batches import Batches
 from replications.flows.training.settings import Training
 from replications.tasks import training
-from replications.tasks.density2d.evaluation import fresh, rounded
+from replications.tasks.density2d.evaluation import fresh
 from replications.tasks.recording import record_likelihood
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.flow_matching.experiments.toy.declaration import ToyConfig
 
 DIFFUSIONS = ("fm-vp", "fm-ve")
@@ -167,7 +167,7 @@ def _samples(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfi
         told = f"{integration.solver.protocol}/{n} points/median of {config.repeats}"
         run.metric(f"sampling_time{key}", timing.median, told, n)
         if not qualifier:
-            run.curve("samples", *rounded(samples[:SAMPLES]), "x", "y")
+            run.artifact("samples", samples[:SAMPLES])
 
 
 def _few_steps(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfig) -> None:
@@ -180,7 +180,7 @@ def _few_steps(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyCon
     for steps in config.midpoint_steps:
         samples = flow.decode(source, Integration(Solver("midpoint", steps=steps)))
         distance(run, samples, data, f"midpoint-{steps}")
-        run.curve(f"samples midpoint-{steps}", *rounded(samples[:SAMPLES]), "x", "y")
+        run.artifact(f"samples midpoint-{steps}", samples[:SAMPLES])
 
 
 def euler(steps: int) -> Integration:

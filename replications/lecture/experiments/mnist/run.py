@@ -30,7 +30,7 @@ from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.lecture.experiments import ClassifierConfig
 
 DIM, ENCODER_WIDTH, FIELD_WIDTH, CLASSES = 64, 128, 64, 10

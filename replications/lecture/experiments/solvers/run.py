@@ -44,7 +44,7 @@ from replications.lecture.experiments.solvers.problems import (
 )
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.lecture.experiments import SolverConfig
 
 FIXED = {"euler": "euler", "midpoint": "midpoint", "rk4": "", "rk4_38": "rk4",

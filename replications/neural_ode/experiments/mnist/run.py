@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data.images import ImageSet, load, random_crop
-from bench.execution.worker import Run
+from bench.execution.run import Run
 from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.ode.block import ODEBlock

@@ -59,7 +59,7 @@ def _against_size(ax: Any, records: Sequence[Record], colour: str, label: str) -
 
 def _panels(records: Iterable[Record]) -> Any | None:
     """Return one row of pictures a target: the target, then each method and size in the records' order."""
-    shown = [r for r in records if "density" in r.curves]
+    shown = [r for r in records if "density" in r.artifacts]
     if not shown:
         return None
     first = min(r.identity.seed for r in shown)
@@ -72,8 +72,7 @@ def _panels(records: Iterable[Record]) -> Any | None:
         for ax, (method, units) in zip(row[1:], columns):
             found = [r for r in shown if _is(r, target, method) and r.identity.config["units"] == units]
             if found:
-                values = np.array(found[0].curves["density"].y).reshape(SHOWN_SIDE, SHOWN_SIDE)
-                _picture(ax, values, f"{TOLD[method]}, {units}")
+                _picture(ax, found[0].array("density"), f"{TOLD[method]}, {units}")
             else:
                 ax.set_axis_off()
     return figure

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from bench.data import energies2d, toy2d
-from bench.execution.worker import Run
+from bench.execution.run import Run
 from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow
@@ -222,8 +222,8 @@ def record_flow(task: Matching | Likelihood) -> None:
         record_solver_error(run, measured.solver_error(flow, x, integration), integration)
     cell = 2 * SHOWN_REACH / SHOWN_SIDE
     axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
-    shown = [round(q, 5) for q in density(flow, axis, run.device).tolist()]
-    run.curve("density", range(len(shown)), shown, "cell", "q")
+    shown = density(flow, axis, run.device).reshape(SHOWN_SIDE, SHOWN_SIDE)
+    run.artifact("density", shown.float())
 
 
 @torch.no_grad()

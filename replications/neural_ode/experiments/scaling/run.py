@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bench.execution.worker import Run
+from bench.execution.run import Run
 from bench.measure.clock import time_repeats
 from bench.measure.memory import peak_memory
 from bench.stats import fit_exponent, fit_line

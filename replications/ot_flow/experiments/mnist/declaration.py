@@ -86,6 +86,9 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 MNIST = Experiment(
     name="ot_flow.mnist",
+    task="images",
+    seeded_by=("data",),
+    removed={"spread": 0.0},
     title="OT-Flow of digits in the latent space of an autoencoder",
     config=OTFlowMnistConfig(),
     run="replications.ot_flow.experiments.mnist.run:run",

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
-from replications.tasks.figures import first_seeds
+from replications.tasks.figures import first_seeds, mosaic
 
 Draw = Callable[[Any, Record], None]
 
@@ -25,18 +25,6 @@ def reconstructions(records: Sequence[Record]) -> Any | None:
 def interpolation(records: Sequence[Record]) -> Any | None:
     """Between four test images (framed), bilinear between their points in the flow's base, decoded; one seed."""
     return _panels(records, "interpolation", _interpolation, width=2.6, height=2.9)
-
-
-def mosaic(record: Record, key: str, columns: int) -> Any:
-    """Return the pictures of one of a record's curves as a single one, values 0..1, row by row."""
-    import numpy as np
-
-    from replications.ot_flow.experiments.mnist.pictures import unpack
-
-    curve = record.curves[key]
-    n, h, w = (int(size) for size in curve.x)
-    values = np.asarray(unpack(curve.y, h * w)).reshape(n // columns, columns, h, w)
-    return values.transpose(0, 2, 1, 3).reshape(-1, columns * w)
 
 
 def _panels(
@@ -59,22 +47,24 @@ def _show(ax: Any, picture: Any) -> None:
 
 
 def _samples(ax: Any, record: Record) -> None:
-    _show(ax, mosaic(record, "samples", round(record.curves["samples"].x[0] ** 0.5)))
+    drawn = record.array("samples")
+    _show(ax, mosaic(drawn, round(len(drawn) ** 0.5)))
 
 
 def _reconstructions(ax: Any, record: Record) -> None:
     import numpy as np
 
-    columns = int(record.curves["originals"].x[0])
-    _show(ax, np.concatenate([mosaic(record, key, columns) for key in ("originals", "reconstructions")]))
+    rows = [record.array(key) for key in ("originals", "reconstructions")]
+    _show(ax, mosaic(np.concatenate(rows), len(rows[0])))
 
 
 def _interpolation(ax: Any, record: Record) -> None:
     from matplotlib.patches import Rectangle
 
-    n, h, w = (int(size) for size in record.curves["interpolation"].x)
+    pictures = record.array("interpolation")
+    n, h, w = pictures.shape
     side = round(n**0.5)
-    _show(ax, mosaic(record, "interpolation", side))
+    _show(ax, mosaic(pictures, side))
     for x in (0, (side - 1) * w):
         for y in (0, (side - 1) * h):
             ax.add_patch(Rectangle((x - 0.5, y - 0.5), w, h, fill=False, edgecolor=COLOURS[1], linewidth=1.2))

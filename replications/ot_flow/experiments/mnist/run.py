@@ -20,14 +20,14 @@ from replications.flows.training.log import blocks
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.ot_flow.experiments.mnist.autoencoder import Autoencoder, LatentFlow, build, size
-from replications.ot_flow.experiments.mnist.pictures import pack
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs, record_generated
 from replications.ot_flow.method import rk4
+from replications.tasks.images.evaluation import as_picture
 from replications.tasks.method import in_test
 from replications.tasks.recording import record_checks, record_likelihood
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.flows.density.flow import Flow
     from replications.ot_flow.experiments.mnist.declaration import OTFlowMnistConfig
 
@@ -225,7 +225,7 @@ def pictures(run: Run, model: LatentFlow, data: Images, integration: Integration
         "interpolation": grid,
     }
     for key, x in shown.items():
-        run.curve(key, (len(x), *data.shape), pack(x.cpu().numpy()), "shape", "13 pixels of 16 levels each")
+        run.artifact(key, as_picture(x.reshape(-1, *data.shape)))
 
 
 def interpolated(corners: Tensor, side: int) -> Tensor:

@@ -56,6 +56,7 @@ class PublishedConfig:
 
 WEIGHTS = Experiment(
     name="ot_flow.published_weights",
+    seeded_by=("data",),
     title="OT-Flow with the weights its authors published",
     config=PublishedConfig(),
     run="replications.ot_flow.experiments.published_weights.run:run",

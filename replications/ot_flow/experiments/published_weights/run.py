@@ -20,12 +20,12 @@ from replications.ot_flow.experiments.published_weights import weights
 from replications.ot_flow.measured import OWN, record_costs, record_generated
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
-from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass, rounded
+from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass
 from replications.tasks.recording import record_checks, record_likelihood
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ot_flow.experiments.published_weights.declaration import PublishedConfig
 
 FRESH = 10_000
@@ -52,7 +52,7 @@ def run(run: Run, config: PublishedConfig) -> None:
     if x.shape[1] == 2:
         record_mass(run, flow, integration, config)
         samples = flow.sample(SAMPLES, run.torch_generator("samples"), integration)
-        run.curve("samples", *rounded(samples), "x", "y")
+        run.artifact("samples", samples)
 
 
 def rows(run: Run, config: PublishedConfig) -> Tensor:

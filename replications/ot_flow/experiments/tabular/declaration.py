@@ -120,6 +120,9 @@ VARIANTS = _variants()
 
 TABULAR = Experiment(
     name="ot_flow.tabular",
+    task="tables",
+    seeded_by=("data",),
+    removed={"spread": 0.0},
     title="OT-Flow against FFJORD and RNODE on tables",
     config=OTFlowTabularConfig(),
     run="replications.ot_flow.experiments.tabular.run:run",

@@ -19,7 +19,7 @@ from replications.tasks.tables import evaluation as tables
 from replications.tasks.tables.declaration import DIMENSIONS
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ot_flow.experiments.tabular.declaration import OTFlowTabularConfig
 
 EACH = "each method's own solver"

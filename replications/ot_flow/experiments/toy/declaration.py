@@ -76,6 +76,9 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 TOY = Experiment(
     name="ot_flow.toy",
+    task="density2d",
+    seeded_by=("data",),
+    removed={"spread": 0.0},
     title="OT-Flow on two-dimensional densities",
     config=OTFlowToyConfig(),
     run="replications.ot_flow.experiments.toy.run:run",

@@ -15,14 +15,11 @@ def paths(records: Sequence[Record]) -> Any | None:
     chosen = first_seeds(records, "paths")
     if not chosen:
         return None
-    import numpy as np
-
     figure, axes = grid(len(chosen), width=1.7, height=1.9, sharex=True, sharey=True)
     for ax, (variant, record) in zip(axes, chosen.items(), strict=False):
-        curve = record.curves["paths"]
-        points = np.array([curve.x, curve.y])
         times = record.identity.config["path_times"]
-        for one in np.split(points, points.shape[1] // times, axis=1):
+        for path in record.array("paths").reshape(-1, times, 2):
+            one = path.T
             ax.plot(*one, color=COLOURS[0], linewidth=0.6)
             ax.plot(*one[:, 0], ".", color=COLOURS[1], markersize=2)
             ax.plot(*one[:, -1], "x", color=COLOURS[2], markersize=2)

@@ -11,11 +11,11 @@ from replications.flows.density.flow import Flow
 from replications.flows.ode.solve import Solver, trajectory
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs
 from replications.ot_flow.method import build, rk4
-from replications.tasks.density2d.evaluation import evaluate, fresh, rounded
+from replications.tasks.density2d.evaluation import evaluate, fresh
 from replications.tasks.splits import tested
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ot_flow.experiments.toy.declaration import OTFlowToyConfig
 
 PATHS = 24
@@ -52,7 +52,7 @@ def trained(run: Run, config: OTFlowToyConfig) -> Flow:
 
 @torch.no_grad()
 def _paths(run: Run, flow: Flow, x: Tensor, times: int) -> None:
-    """Record the paths of some points, each at so many times, one path after another."""
+    """Keep the paths of some points at so many times, `(paths, times, 2)`."""
     when = torch.linspace(0, 1, times, device=x.device)
     states = trajectory(flow.counted, x, when, Solver("rk4", steps=8 * (times - 1)))
-    run.curve("paths", *rounded(states.transpose(0, 1).reshape(-1, 2)), "x", "y")
+    run.artifact("paths", states.transpose(0, 1))

@@ -56,6 +56,7 @@ class TraceConfig:
 
 TRACE = Experiment(
     name="ot_flow.trace",
+    seeded_by=("dim", "batch"),
     title="OT-Flow's exact trace against Hutchinson's estimate by autograd",
     config=TraceConfig(),
     run="replications.ot_flow.experiments.trace.run:run",

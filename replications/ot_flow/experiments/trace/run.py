@@ -42,7 +42,7 @@ from replications.ot_flow.potential import RANK, GradientField, Potential
 from replications.tasks.trace.estimators import by_loop, by_vjp
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.ot_flow.experiments.trace.declaration import TraceConfig
 
 UNITS = "unit vectors"

@@ -20,4 +20,5 @@ IMAGES = images(
     "replications.rnode.experiments.images.run:run",
     RnodeImageConfig(),
     PICTURES,
+    removed={"spread": 0.0},
 )

@@ -29,4 +29,5 @@ TOY = density2d(
     RnodeDensity2dConfig(T=1.0, learn_T=False),
     {f"{name}_{m}": {"data": name, **method} for name in POINTS for m, method in PAIR.items()}
     | {f"8gaussians_{m}": {"data": "8gaussians", **method} for m, method in MORE.items()},
+    removed={"spread": 0.0},
 )

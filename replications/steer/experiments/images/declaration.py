@@ -25,4 +25,5 @@ IMAGES = images(
         f"mnist_{m}": PICTURES["mnist_rnode" if "rnode" in m else "mnist_ffjord"] | method
         for m, method in METHODS.items()
     },
+    renamed={"spread": "b"},
 )

@@ -32,7 +32,7 @@ from replications.flows.training.settings import Training
 from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
-    from bench.execution.worker import Run
+    from bench.execution.run import Run
     from replications.steer.experiments.stiff.declaration import StiffConfig
 
 

@@ -26,4 +26,5 @@ TABULAR = tables(
         for name in ("miniboone_heldout", "miniboone")
         for m, method in METHODS.items()
     },
+    renamed={"spread": "b"},
 )

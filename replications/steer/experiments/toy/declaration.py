@@ -25,4 +25,5 @@ TOY = density2d(
     SteerDensity2dConfig(T=1.0, learn_T=False),
     {f"{name}_{m}": {"data": name, **method} for name in POINTS[:2] for m, method in METHODS.items()}
     | {f"pinwheel_{m}": {"data": "pinwheel", **method} for m, method in SMALLER.items()},
+    renamed={"spread": "b"},
 )

@@ -1,0 +1,61 @@
+"""Verbs that read records: report, claims, show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import Folders, Json, given
+
+
+def report(
+    folders: Folders = None,
+    out: Annotated[Path, typer.Option(help="Folder that receives the report.")] = Path("reports"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if it would change.")] = False,
+) -> None:
+    """Write tables, figures and one HTML page from records; trains nothing."""
+    from bench.report.build import build
+
+    chosen = given(folders)
+    if check:
+        from bench.verify import stale_files
+
+        stale = stale_files(chosen, out)
+        for name in stale:
+            typer.echo(f"would change: {out / name}")
+        raise typer.Exit(1 if stale else 0)
+    typer.echo(build(chosen, out))
+
+
+def claims(
+    folders: Folders = None,
+    as_json: Json = False,
+) -> None:
+    """Print every documented number with its verdict."""
+    from bench.claim import load_claims
+    from bench.record import read_all
+    from bench.verdict import judge_all, to_json
+
+    verdicts = judge_all(load_claims(), read_all(given(folders)))
+    if as_json:
+        typer.echo(json.dumps([to_json(v) for v in verdicts], indent=1))
+        return
+    for v in verdicts:
+        measured = "" if v.measured is None else f"  measured {v.measured.mean:.4g} {v.claim.unit}".rstrip()
+        typer.echo(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}")
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="A record's path, or <out>/<start of the run id>.")],
+) -> None:
+    """Print one record."""
+    from rich.console import Console
+
+    from bench.models import find_record
+    from bench.record import read
+    from bench.report.show import show as render
+
+    Console().print(render(read(find_record(run))))

@@ -1,0 +1,143 @@
+"""What an experiment's function is given: random streams, data, and where its results go."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import record as records
+from bench.identity import Identity
+from bench.metrics.catalogue import metric as catalogued
+from bench.metrics.catalogue import split_key
+from bench.record import Curve, Measured
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+class Run:
+    """What an experiment's function is given: its seeds, its data, and where its results go."""
+
+    def __init__(self, identity: Identity, folder: Path, device: str = "cpu", events: Any = None) -> None:
+        self.identity = identity
+        self.folder = folder
+        self.device = device
+        self.metrics: dict[str, Measured] = {}
+        self.curves: dict[str, Curve] = {}
+        self.artifacts: dict[str, np.ndarray[Any, Any]] = {}
+        self.resumed = 0
+        self._events = events
+        self._last_event = 0.0
+
+    # -- randomness -----------------------------------------------------------------------------------------
+
+    def seed(self, stream: str) -> int:
+        """Return the 63-bit seed of a named random stream: the same for every method and setting on the same data."""
+        return self.identity.stream_seed(stream)
+
+    def torch_generator(self, stream: str, device: str = "cpu") -> torch.Generator:
+        """Return the named random stream as a `torch.Generator`."""
+        import torch
+
+        return torch.Generator(device).manual_seed(self.seed(stream))
+
+    def numpy_generator(self, stream: str) -> np.random.Generator:
+        """Return the named random stream as a `numpy.random.Generator`."""
+        import numpy as np
+
+        return np.random.default_rng(self.seed(stream))
+
+    # -- results --------------------------------------------------------------------------------------------
+
+    def metric(
+        self, key: str, value: float, protocol: str, n: int | None = None, se: float | None = None
+    ) -> None:
+        """Record a number under `name` or `name[qualifier]`; unit and direction come from the catalogue.
+
+        Args:
+            key: catalogue name, with an optional qualifier.
+            value: in the catalogue's unit.
+            protocol: how it was computed; numbers of two protocols never share a column.
+            n: sample count behind the number.
+            se: its standard error.
+        """
+        self.metrics[key] = Measured(float(value), catalogued(split_key(key)[0]).unit, protocol, n, se)
+
+    def curve(
+        self, key: str, x: Iterable[float], y: Iterable[float], x_label: str = "", y_label: str = ""
+    ) -> None:
+        """Record a series, y against x (at most some hundred points)."""
+        self.curves[key] = Curve(tuple(map(float, x)), tuple(map(float, y)), x_label, y_label)
+
+    def artifact(self, key: str, array: Any) -> None:
+        """Keep an array beside the record: a picture, a density, samples.
+
+        Args:
+            key: its name.
+            array: of numpy or torch, or nested lists of numbers.
+        """
+        import numpy as np
+
+        on_host = array.detach().cpu() if hasattr(array, "detach") else array
+        self.artifacts[key] = np.ascontiguousarray(on_host)
+
+    def save_model(self, builder: str, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Keep the trained model for `bench.load`.
+
+        Args:
+            builder: `module:function` that rebuilds the untrained model from the arguments.
+            arguments: JSON-able keyword arguments.
+            state: the model's `state_dict()`.
+        """
+        from bench.models import save_model
+
+        save_model(self.folder, self.identity, builder, arguments, state)
+
+    # -- state ----------------------------------------------------------------------------------------------
+
+    def checkpoint(self, phase: str) -> Path:
+        """Return where the state of one of the run's trainings lies until the run has ended."""
+        return self.folder / "checkpoints" / self.identity.experiment / f"{self.identity.name}.{phase}.pt"
+
+    @property
+    def key(self) -> str:
+        """What a state must have been saved for: the id of the run."""
+        return self.identity.id
+
+    def load_state(self, phase: str) -> bytes | None:
+        """Return the state that one of the run's trainings saved last, None where there is none."""
+        path = self.checkpoint(phase)
+        return path.read_bytes() if path.is_file() else None
+
+    def save_state(self, phase: str, state: bytes) -> None:
+        """Keep the state of one of the run's trainings in place of its last one."""
+        records.write_atomically(self.checkpoint(phase), state)
+
+    def synchronize(self) -> None:
+        """Wait until the run's device has finished what it was given."""
+        from bench.measure.clock import synchronize
+
+        synchronize(self.device)
+
+    def forget(self) -> None:
+        """Remove the state of every training of this run."""
+        every = self.checkpoint("*")
+        for path in every.parent.glob(every.name):
+            path.unlink(missing_ok=True)
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Tell the parent how far the run is; cheap enough to call at every iteration."""
+        now = time.monotonic()
+        if self._events is not None and (now - self._last_event > 0.2 or done >= total):
+            self._last_event = now
+            send(self._events, {"event": "progress", "done": done, "total": total, "note": note})
+
+
+def send(stream: Any, event: Mapping[str, Any]) -> None:
+    """Tell the parent of an event, as a line of JSON."""
+    stream.write(json.dumps(event) + "\n")
+    stream.flush()

@@ -1,0 +1,126 @@
+"""From records of schema 1 to today's: once for each folder.
+
+What changes: the id no longer holds the fields that told variants apart, settings get today's names, pictures and points
+become arrays beside the record. What was measured stays. The random streams of schema 1 can not be had again: such a
+record says so in `seeded_by`, and its run counts as still to be renewed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from bench.identity import Identity, digest, migrated
+from bench.models import model_path
+from bench.record import Curve, Measured, Record, describe, records_root, write, write_arrays
+from bench.registry import registry
+
+Array = NDArray[Any]
+
+POINTS = ({"x", "y"}, {"dx/dt", "dy/dt"})
+"""Labels of the axes of curves that were points."""
+LEVELS, EACH = 16, 13
+"""A number of a packed picture held so many pixels of so many levels each."""
+
+
+def migrate_folder(folder: Path) -> int:
+    """Rewrite every record of schema 1 below a folder and return how many there were; a second call finds none.
+
+    Raises:
+        UserError: no such folder, or a record can not be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
+    done = 0
+    for path in sorted(records_root(folder).glob("*/*.json")):
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            if tree["schema"] != 1:
+                continue
+            record, arrays = migrate(tree)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"record {path} is malformed ({error!r}); move it away and repeat") from error
+        if arrays:
+            write_arrays(folder, record.identity, arrays)
+        write(folder, record)
+        _rename_model(folder, path, record.identity)
+        path.unlink()
+        done += 1
+    return done
+
+
+def migrate(tree: Mapping[str, Any]) -> tuple[Record, dict[str, Array]]:
+    """Return the record, and the arrays beside it, that a record of schema 1 becomes."""
+    body = {key: value for key, value in tree.items() if key not in ("schema", "id")}
+    identity = _identity(body.pop("identity"))
+    metrics = {
+        key: Measured(**(m | {"value": _number(m["value"])})) for key, m in body.pop("metrics").items()
+    }
+    curves: dict[str, Curve] = {}
+    arrays: dict[str, Array] = {}
+    for key, c in body.pop("curves").items():
+        x, y = (tuple(map(_number, c[axis])) for axis in "xy")
+        array = _array(x, y, c["x_label"], c["y_label"])
+        if array is None:
+            curves[key] = Curve(x, y, c["x_label"], c["y_label"])
+        else:
+            arrays[key] = array
+    artifacts = {key: describe(array) for key, array in arrays.items()}
+    return Record(identity, **body, metrics=metrics, curves=curves, artifacts=artifacts), arrays
+
+
+def _identity(old: Mapping[str, Any]) -> Identity:
+    """Return today's identity of a run, settings under today's names where its experiment is still declared."""
+    config, fields = old["config"], old["method_fields"]
+    shared = {key: value for key, value in config.items() if key not in fields}
+    run = old["experiment"], old["tier"], old["seed"], old["version"]
+    pairing = digest([*run, shared, dict(old["data"])])
+    experiment = registry().get(old["experiment"])
+    if experiment is not None:
+        today, gone = migrated(experiment, config)
+        config = config if gone else today
+    kept = {key: old[key] for key in ("experiment", "variant", "tier", "seed", "version", "data")}
+    return Identity(**kept, config=config, seeded_by={"schema": 1, "pairing": pairing})
+
+
+def _array(x: tuple[float, ...], y: tuple[float, ...], x_label: str, y_label: str) -> Array | None:
+    """Return what a curve really was, None for a curve: a density, points, or pictures with values 0..255."""
+    if x_label == "cell":
+        side = math.isqrt(len(y))
+        return np.array(y, dtype=np.float32).reshape(side, side)
+    if {x_label, y_label} in POINTS:
+        return np.stack([np.array(x), np.array(y)], 1).astype(np.float32)
+    if y_label == f"{EACH} pixels of {LEVELS} levels each":
+        return _unpacked(y, tuple(int(size) for size in x))
+    if y_label.startswith("value of "):
+        white = int(y_label.split()[-1]) - 1
+        values = np.rint(np.array(y) * 255 / white).astype(np.uint8)
+        return values.reshape([int(size) for size in x])
+    return None
+
+
+def _unpacked(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Array:
+    """Return packed pictures `(N, H, W)`: a number is the sum of v_k 16^k over 13 pixels of the levels v_k."""
+    pixels = math.prod(shape[1:])
+    places = LEVELS ** np.arange(EACH, dtype=np.int64)
+    levels = np.array(numbers, dtype=np.int64)[:, None] // places % LEVELS
+    pictures = levels.reshape(-1, -(-pixels // EACH) * EACH)[:, :pixels]
+    return (pictures * (255 // (LEVELS - 1))).astype(np.uint8).reshape(shape)
+
+
+def _rename_model(folder: Path, path: Path, identity: Identity) -> None:
+    """Keep the trained model of a run reachable under its new name."""
+    model = folder / "models" / path.parent.name / f"{path.stem}.pt"
+    if model.is_file():
+        model.rename(model_path(folder, identity))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

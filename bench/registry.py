@@ -1,0 +1,109 @@
+"""Finds the experiments: papers by entry point, experiments by name and pattern."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.experiment import Experiment
+from bench.settings import flat, read_toml, replace, suggest
+
+ENTRY_POINTS = "cnf_bench.papers"
+
+
+@cache
+def papers() -> dict[str, Any]:
+    """Return the modules that declare experiments, by paper, found by entry point `cnf_bench.papers`.
+
+    Raises:
+        UserError: a declared module cannot be imported.
+    """
+    found = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    return {entry.name: _load(entry) for entry in found}
+
+
+def _load(entry: importlib.metadata.EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except ImportError as error:
+        raise UserError(
+            f"paper {entry.name!r} ({entry.value}) cannot be imported: {error}; reinstall it"
+        ) from error
+
+
+def registry() -> dict[str, Experiment]:
+    """Return every declared experiment by name."""
+    return {e.name: e for module in papers().values() for e in module.EXPERIMENTS}
+
+
+def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
+    """Return the (experiment, variant) pairs that match, for example `lecture.*` or `lecture.mnist/digits`.
+
+    Raises:
+        UserError: a pattern that matches nothing.
+    """
+    pairs = [(e, variant) for e in registry().values() for variant in e.variants]
+    chosen: dict[tuple[str, str], tuple[Experiment, str]] = {}
+    for pattern in patterns:
+        full = pattern if "/" in pattern else f"{pattern}/*"
+        matches = [(e, v) for e, v in pairs if fnmatch.fnmatchcase(f"{e.name}/{v}", full)]
+        if not matches:
+            name = pattern.split("/")[0]
+            hint = suggest(
+                pattern,
+                [f"{name}/{v}" for v in registry()[name].variants] if name in registry() else registry(),
+            )
+            raise UserError(f"no experiment matches {pattern!r}; {hint}; see `cnf-bench list`")
+        chosen.update({(e.name, v): (e, v) for e, v in matches})
+    return list(chosen.values())
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Import what `module:function` names."""
+    module, name = reference.split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def read_overrides(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a TOML file of config overrides: one table an experiment, for example `["lecture.mnist"]`.
+
+    Raises:
+        UserError: unreadable or malformed file, or a table that names no experiment.
+    """
+    tables = read_toml(path)
+    for name, table in tables.items():
+        if name not in registry():
+            raise UserError(f"{path}: no experiment {name!r}; {suggest(name, registry())}")
+        if not isinstance(table, dict):
+            raise UserError(f'{path}: {name!r} must be a table of config keys, as in ["{name}"]')
+        replace(registry()[name].config, table, name)
+    return tables
+
+
+def refuse_other_variants(
+    experiment: Experiment, variant: str, tier: str, overrides: Mapping[str, Any]
+) -> None:
+    """Refuse overrides that make another declared variant of this one, with or without further ones.
+
+    Raises:
+        UserError: names the variant to choose.
+    """
+    made = flat(dataclasses.asdict(experiment.configure(variant, tier, overrides)))
+    given = set(flat(overrides))
+    for other in experiment.variants:
+        if other == variant or not experiment.offers(other, tier):
+            continue
+        theirs = flat(dataclasses.asdict(experiment.configure(other, tier)))
+        if {key for key in made if made[key] != theirs[key]} < given:
+            raise UserError(
+                f"{experiment.name}/{variant}: {', '.join(sorted(given))} would make it {experiment.name}/{other}; "
+                "run that variant instead"
+            )
