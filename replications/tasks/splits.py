@@ -55,7 +55,7 @@ def first(part: Kind, n: int) -> Kind:
     return part if n == 0 else type(part)(part.points[:n], None if part.labels is None else part.labels[:n])
 
 
-def tested(part: TestSet) -> Tensor:
+def held_out(part: TestSet) -> Tensor:
     """Return the points of a test set.
 
     Raises:

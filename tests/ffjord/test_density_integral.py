@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from replications.ffjord.experiments.diagnostics import DENSITY_INTEGRAL
 from torch import Tensor, nn
 
 from bench.execution.run import Run
@@ -14,7 +13,8 @@ from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.record import Record
 from bench.registry import resolve
-from replications.ffjord.experiments import diagnostics_figures as figures
+from replications.ffjord.experiments.density_integral import figures
+from replications.ffjord.experiments.density_integral.declaration import DENSITY_INTEGRAL
 from replications.ffjord.experiments.density_integral.run import (
     draw,
     integrate,

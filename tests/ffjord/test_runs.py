@@ -2,20 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from support import perform, recorded, untimed
 
 from bench.errors import UserError
 from bench.execution.plan import plan
-from bench.execution.run import Run
-from bench.experiment import Experiment
-from bench.identity import identify
-from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, write
-from bench.registry import resolve
 from replications.blog.experiments import CRESCENT
 from replications.blog.experiments.crescent import figures as crescent_figures
 from replications.ffjord.experiments import TABULAR, TOY
@@ -29,17 +24,6 @@ from replications.tasks.tables.evaluation import settings
 needs_rows = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MINIBOONE's rows"
 )
-
-
-def perform(experiment: Experiment, variant: str, folder: Path, seed: int = 0, **overrides: Any) -> Run:
-    run = Run(identify(experiment, variant, "smoke", seed, overrides), folder)
-    resolve(experiment.run)(run, experiment.configure(variant, "smoke", overrides))
-    assert {split_key(key)[0] for key in run.metrics} <= set(experiment.metrics)
-    return run
-
-
-def untimed(run: Run) -> dict[str, float]:
-    return {key: m.value for key, m in run.metrics.items() if "time" not in key and "overhead" not in key}
 
 
 def test_a_toy_repeats_for_a_seed_changes_with_it_and_is_loaded_again(tmp_path: Path) -> None:
@@ -79,9 +63,11 @@ def test_fixed_steps_in_training_are_tested_with_both_solvers(tmp_path: Path) ->
 
 def test_the_crescent_keeps_its_paths_and_is_drawn(tmp_path: Path) -> None:
     run = perform(CRESCENT, "rademacher", tmp_path)
-    paths = run.curves["paths"]
-    assert len(paths.x) == len(paths.y) == 21 * 150
-    records = [Record(run.identity, "done", metrics=run.metrics, curves=run.curves)]
+    records = [recorded(run)]
+    paths = records[0].array("paths")
+    assert paths.shape == (21, 150, 2)
+    base = torch.randn(150, 2, generator=run.torch_generator("paths"))
+    assert torch.equal(torch.from_numpy(paths[0]), base)
     assert len(crescent_figures.samples(records).axes) == 4
     assert len(crescent_figures.transport(records).axes) == 4
     assert len(figures.densities(records).axes) == 1

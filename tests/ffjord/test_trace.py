@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from replications.ffjord.experiments.diagnostics import TRACE
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,7 +14,8 @@ from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.record import Record
 from bench.registry import resolve
-from replications.ffjord.experiments import diagnostics_figures as figures
+from replications.ffjord.experiments.trace import figures
+from replications.ffjord.experiments.trace.declaration import TRACE
 from replications.ffjord.experiments.trace.probes import Estimated, count
 from replications.ffjord.experiments.trace.run import (
     closed_form,

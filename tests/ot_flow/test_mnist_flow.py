@@ -19,13 +19,12 @@ from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.record import Record, write
 from bench.registry import resolve
-from replications.ffjord.method import in_test
 from replications.ot_flow.experiments.mnist import figures as mnist_figures
 from replications.ot_flow.experiments.mnist import run as mnist
 from replications.ot_flow.experiments.mnist.autoencoder import Autoencoder, build, size
 from replications.ot_flow.experiments.mnist.declaration import MNIST, OTFlowMnistConfig
-from replications.ot_flow.experiments.mnist.pictures import EACH, pack, unpack
 from replications.ot_flow.method import rk4
+from replications.tasks.method import in_test
 
 H, W, N = 6, 5, 120
 TIMED = ("time", "memory")
@@ -242,14 +241,14 @@ def test_run_reports_what_it_declares_and_its_model_loads(job: Run) -> None:
 
 
 def test_figures_are_drawn_from_the_record(job: Run) -> None:
-    record = Record(job.identity, "done", metrics=job.metrics, curves=job.curves)
+    record = recorded(job)
     data = mnist.images(job, settings(job.identity.variant))
-    grid = mnist_figures.mosaic(record, "interpolation", 6)
+    grid = mosaic(record.array("interpolation"), 6)
     assert grid.shape == (6 * H, 6 * W)
     upper_right = data.corners[1].reshape(H, W).numpy()
-    assert np.abs(grid[:H, -W:] - upper_right).max() <= 0.5 / 15 + 1e-6
-    originals = mnist_figures.mosaic(record, "originals", 8)
-    assert np.abs(originals[:, W : 2 * W] - data.test[1].reshape(H, W).numpy()).max() <= 0.5 / 15 + 1e-6
+    assert np.abs(grid[:H, -W:] - upper_right).max() <= 0.5 / 255 + 1e-6
+    originals = mosaic(record.array("originals"), 8)
+    assert np.abs(originals[:, W : 2 * W] - data.test[1].reshape(H, W).numpy()).max() <= 0.5 / 255 + 1e-6
     for name in ("samples", "reconstructions", "interpolation"):
         draw = resolve(MNIST.figures[name])
         figure = draw([record])
@@ -262,7 +261,7 @@ def test_figures_are_drawn_from_the_record(job: Run) -> None:
 def test_same_seed_same_result(tmp_path: Path) -> None:
     first, again, other = (perform(tmp_path / str(i), seed=seed) for i, seed in enumerate((0, 0, 1)))
     assert untimed(first) == untimed(again)
-    assert first.curves["samples"] == again.curves["samples"]
+    assert np.array_equal(first.artifacts["samples"], again.artifacts["samples"])
     assert untimed(first) != untimed(other)
 
 
@@ -298,16 +297,6 @@ def test_interrupted_in_the_flow_and_resumed_equals_uninterrupted(
 
 
 # -- pictures -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("p", [1, EACH, EACH + 1, 784])
-def test_packing_keeps_sixteen_levels_exactly(p: int) -> None:
-    levels = np.random.default_rng(0).integers(16, size=(3, p)) / 15
-    levels[0] = 1.0  # the largest number that may arise
-    packed = pack(levels)
-    assert len(packed) == 3 * math.ceil(p / EACH)
-    assert np.array_equal(unpack(packed, p), levels)
-    assert np.abs(unpack(pack(levels**2 + 1e-3), p) - (levels**2 + 1e-3).clip(0, 1)).max() <= 0.5 / 15 + 1e-12
 
 
 def test_interpolation_is_bilinear_between_its_corners() -> None:

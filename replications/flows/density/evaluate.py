@@ -25,6 +25,7 @@ from torch import Tensor
 
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.ode.solver import Solver
 
 Clock = Callable[[], float]
 """Returns the time in seconds; for a GPU one that waits for the device first."""
@@ -157,8 +158,9 @@ def for_evaluation(integration: Integration) -> Integration:
 
 
 def at_tolerance(integration: Integration, tolerance: float) -> Integration:
-    """Return the same integration at rtol = atol = tolerance."""
-    solver = dataclasses.replace(integration.solver, rtol=tolerance, atol=tolerance)
+    """Return the same integration at rtol = atol = tolerance; by dopri5 in place of a method with fixed steps."""
+    adaptive = integration.solver if not integration.solver.fixed else Solver("dopri5")
+    solver = dataclasses.replace(adaptive, rtol=tolerance, atol=tolerance)
     return dataclasses.replace(integration, solver=solver)
 
 

@@ -26,7 +26,7 @@ from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
 from replications.tasks.method import Method, build, in_test
 from replications.tasks.recording import record_checks, record_end_time, record_likelihood
-from replications.tasks.splits import Fresh, TestSet, first, tested
+from replications.tasks.splits import Fresh, TestSet, first, held_out
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ def evaluate(run: Run, flow: Flow, config: Density2dConfig, in_training: Integra
     integration, clock = in_test(config), reader(run.device)
     test = fresh(run, config.data).test(config.test_points)
     record_end_time(run, flow)
-    record_likelihood(run, measured.likelihood(flow, tested(test), integration, clock=clock), integration)
+    record_likelihood(run, measured.likelihood(flow, held_out(test), integration, clock=clock), integration)
     if config.steps:
         own = measured.for_evaluation(in_training)
-        by_own = measured.likelihood(flow, tested(test), own, clock=clock)
+        by_own = measured.likelihood(flow, held_out(test), own, clock=clock)
         record_likelihood(run, by_own, own, qualifier="training solver")
     few = first(test, config.compared)
-    record_checks(run, flow, tested(few), integration)
+    record_checks(run, flow, held_out(few), integration)
     record_mass(run, flow, integration, config)
     record_samples(run, flow, few, integration)
 
@@ -145,7 +145,7 @@ def distances(ours: Tensor, theirs: Tensor, rng: np.random.Generator) -> Distanc
 @torch.no_grad()
 def record_samples(run: Run, flow: Flow, test: TestSet, integration: Integration) -> None:
     """Record how far as many samples are from test points, what they cost, and a picture of some."""
-    data, n = tested(test), len(test)
+    data, n = held_out(test), len(test)
     draw = partial(flow.sample, n, integration=integration)
     timing = time_repeats(lambda: draw(run.torch_generator("timing")), device=run.device, repeats=3)
     run.metric("sampling_time", timing.median, f"{integration.solver.protocol}/{n} points/median of 3", n)

@@ -39,7 +39,7 @@ from replications.tasks.recording import (
     record_regularity,
     record_solver_error,
 )
-from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first, tested
+from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first, held_out
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def evaluate(run: Run, flow: UnitCubeFlow, data: Pixels, config: ImageConfig) ->
     """Record likelihood, its error, inversion, regularity and the trace estimator's variance of a trained flow."""
     integration, test = in_test(config), data.test()
     likelihood(run, flow, test, integration, data.levels, config)
-    few = tested(first(test, config.checked))
+    few = held_out(first(test, config.checked))
     probes = cast(MultiScale, flow.flow).draw(few, run.torch_generator("checked"), integration)
     record_solver_error(run, measured.solver_error(flow, few, integration, probes), integration)
     record_inversion(run, measured.inversion_error(flow, few, integration), integration.solver.protocol)
@@ -142,7 +142,7 @@ def likelihood(
     run: Run, flow: UnitCubeFlow, test: TestSet, integration: Integration, levels: int, config: ImageConfig
 ) -> None:
     """Record the NLL of test images in nats and in bits/dim, one dequantisation and one probe each, and its cost."""
-    x, draws = tested(test), run.torch_generator("test probes")
+    x, draws = held_out(test), run.torch_generator("test probes")
     found = measured.likelihood(flow, x, integration, config.test_batch, draws, reader(run.device))
     record_likelihood(run, found, integration, config.test_batch)
     bits = bits_per_dim(found.log_prob, found.dim, levels)

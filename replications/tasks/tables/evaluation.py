@@ -15,7 +15,7 @@ from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
 from replications.tasks.method import Method, build, in_test
 from replications.tasks.recording import record_checks, record_end_time, record_likelihood
-from replications.tasks.splits import Split, TestSet, TrainBatches, TrainSet, ValidationSet, first, tested
+from replications.tasks.splits import Split, TestSet, TrainBatches, TrainSet, ValidationSet, first, held_out
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def settings(config: TableConfig) -> Training:
 def evaluate(run: Run, flow: Flow, test: TestSet, config: TableConfig) -> None:
     """Record likelihood, its error, inversion, regularity and sampling time of a trained flow on test rows."""
     integration, clock = in_test(config), reader(run.device)
-    found = measured.likelihood(flow, tested(test), integration, config.test_batch, clock=clock)
+    found = measured.likelihood(flow, held_out(test), integration, config.test_batch, clock=clock)
     record_likelihood(run, found, integration, config.test_batch)
     few = first(test, config.checked)
-    record_checks(run, flow, tested(few), integration)
+    record_checks(run, flow, held_out(few), integration)
     record_sampling_time(run, flow, len(few), integration)
     record_end_time(run, flow)
 

@@ -16,7 +16,7 @@ from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import trajectory
 from replications.tasks.density2d.evaluation import evaluate, fresh, trained
 from replications.tasks.method import in_test
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -32,7 +32,7 @@ def run(run: Run, config: Density2dConfig) -> None:
     """Train and measure as `ffjord.toy`; then follow points of the base to the crescent."""
     flow = trained(run, config, METHOD, BUILDER, on_points(config))
     evaluate(run, flow, config, METHOD.in_training(config))
-    x = tested(fresh(run, config.data).test(500, "shown"))
+    x = held_out(fresh(run, config.data).test(500, "shown"))
     run.artifact("data", x)
     follow(run, cast(CNF, flow), config)
 

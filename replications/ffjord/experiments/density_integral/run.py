@@ -41,7 +41,7 @@ from replications.tasks.recording import (
     record_likelihood,
     record_solver_error,
 )
-from replications.tasks.splits import Fresh, TestSet, first, tested
+from replications.tasks.splits import Fresh, TestSet, first, held_out
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def run(run: Run, config: DensityConfig) -> None:
 def evaluate(run: Run, flow: Flow, test: TestSet, integration: Integration) -> None:
     """Record likelihood, its error and inversion on test points."""
     record_end_time(run, flow)
-    found = measured.likelihood(flow, tested(test), integration, clock=reader(run.device))
+    found = measured.likelihood(flow, held_out(test), integration, clock=reader(run.device))
     record_likelihood(run, found, integration)
-    few = tested(first(test, CHECKED))
+    few = held_out(first(test, CHECKED))
     record_solver_error(run, measured.solver_error(flow, few, integration), integration)
     record_inversion(run, measured.inversion_error(flow, few, integration), integration.solver.protocol)
 

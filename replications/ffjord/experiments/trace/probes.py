@@ -30,7 +30,7 @@ from replications.flows.ode.solve import NFEBudget, Solver, Underflow, solve
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.tasks.density2d.evaluation import fresh
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -51,7 +51,7 @@ def run(run: Run, config: TraceConfig) -> None:
 
 def points(run: Run, config: TraceConfig, stream: str) -> Tensor:
     """Return a minibatch `(B, 2)` of fresh data, from a stream of its own."""
-    return tested(fresh(run, config.data).test(config.flow_batch, stream))
+    return held_out(fresh(run, config.data).test(config.flow_batch, stream))
 
 
 def integration_by(divergence: Divergence, config: TraceConfig) -> Integration:

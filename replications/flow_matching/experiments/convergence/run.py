@@ -49,7 +49,7 @@ from replications.flows.training.settings import Training
 from replications.tasks.cost import step_memory
 from replications.tasks.density2d.evaluation import SAMPLES, fresh
 from replications.tasks.recording import record_likelihood, record_training
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -136,10 +136,10 @@ class Validation:
     def __init__(self, run: Run, flow: CNF, config: ConvergenceConfig) -> None:
         self.run, self.flow, self.config = run, flow, config
         n = config.compared
-        self.data = tested(fresh(run, config.data).test(n, "validation"))
+        self.data = held_out(fresh(run, config.data).test(n, "validation"))
         base = run.torch_generator("validation base")
         self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
-        others = (tested(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks))
+        others = (held_out(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks))
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
         self.place = run.checkpoint("validations")
@@ -207,7 +207,7 @@ def reached(values: Sequence[float], goal: float) -> int | None:
 def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record what the trained flow is worth, on fresh points."""
     n = config.compared
-    data, other = (tested(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
+    data, other = (held_out(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
     base = flow.prior.sample(n, run.torch_generator("base"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, base, data, "source against data")
@@ -224,7 +224,7 @@ def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
 
 def _likelihood(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record the likelihood of fresh points, and the divergence from their law."""
-    x = tested(fresh(run, config.data).test(config.test_points, "likelihood"))
+    x = held_out(fresh(run, config.data).test(config.test_points, "likelihood"))
     found = measured.likelihood(flow, x, DEFAULT, clock=reader(run.device))
     record_likelihood(run, found, DEFAULT)
     nll = -found.log_prob
@@ -259,7 +259,7 @@ def _scores(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     """Record FID, precision and recall of samples and of other data, and for two moons the inception score."""
     n = config.scored
     reference, other = (
-        tested(fresh(run, config.data).test(n, f"reference{part}")) for part in ("", " again")
+        held_out(fresh(run, config.data).test(n, f"reference{part}")) for part in ("", " again")
     )
     samples = torch.cat([
         flow.sample(min(1000, n - start), run.torch_generator(f"scored/{start}"), DEFAULT)

@@ -33,7 +33,7 @@ from replications.flows.training.settings import Training
 from replications.tasks import training
 from replications.tasks.density2d.evaluation import fresh
 from replications.tasks.recording import record_likelihood
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -106,9 +106,9 @@ class Pairs:
     def __init__(self, run: Run, flow: CNF, config: ToyConfig) -> None:
         self.run, n = run, config.train_points
         self._batches = Batches(run, n, config.batch)
-        self._x1, self._x0 = tested(fresh(run, config.data).test(n, "train")), None
+        self._x1, self._x0 = held_out(fresh(run, config.data).test(n, "train")), None
         if config.source != NORMAL:
-            self._x0 = tested(fresh(run, config.source).test(n, "train source"))
+            self._x0 = held_out(fresh(run, config.source).test(n, "train source"))
 
     def __call__(self, iteration: int) -> tuple[Tensor | None, Tensor]:
         """Return x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""
@@ -135,12 +135,12 @@ def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) ->
 def evaluate(run: Run, flow: CNF, config: ToyConfig) -> None:
     """Record what the trained flow is worth."""
     n, integration = config.compared, DEFAULT
-    data, other = (tested(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
+    data, other = (held_out(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
     source = flow.prior.sample(n, run.torch_generator("source"), dtype=data.dtype, device=run.device)
     distance(run, other, data, "data against data")
     w2 = distance(run, source, data, "source against data")
     if config.source == NORMAL:
-        x = tested(fresh(run, config.data).test(config.test_points, "likelihood"))
+        x = held_out(fresh(run, config.data).test(config.test_points, "likelihood"))
         record_likelihood(
             run, measured.likelihood(flow, x, integration, clock=reader(run.device)), integration
         )

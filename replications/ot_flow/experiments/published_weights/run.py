@@ -22,7 +22,7 @@ from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
 from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass
 from replications.tasks.recording import record_checks, record_likelihood
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -58,7 +58,7 @@ def run(run: Run, config: PublishedConfig) -> None:
 def rows(run: Run, config: PublishedConfig) -> Tensor:
     """Return the rows `(N, D)` of the config in float32."""
     if config.data in toy2d.names():
-        return tested(fresh(run, config.data).test(config.rows or FRESH))
+        return held_out(fresh(run, config.data).test(config.rows or FRESH))
     data = tabular.load(config.data)
     # The held-out set trains on most of the published validation rows; together they are all of them.
     whole = {"test": data.test, "validation": np.concatenate([data.train, data.validation])}

@@ -14,7 +14,7 @@ from replications.ot_flow.measured import OWN, fit, record_costs, record_generat
 from replications.ot_flow.method import build, rk4
 from replications.rnode.method import METHOD
 from replications.tasks.method import in_test
-from replications.tasks.splits import Split, TrainBatches, tested
+from replications.tasks.splits import Split, TrainBatches, held_out
 from replications.tasks.tables import evaluation as tables
 from replications.tasks.tables.declaration import DIMENSIONS
 
@@ -34,11 +34,11 @@ def run(run: Run, config: OTFlowTabularConfig) -> None:
     flow = trained(run, data, config, protocol) if ours else baseline(run, data, config, protocol)
     tables.evaluate(run, flow, data.test, config)
     if ours:
-        record_costs(run, flow, tested(data.test), config.own_steps, config.test_batch, EACH)
+        record_costs(run, flow, held_out(data.test), config.own_steps, config.test_batch, EACH)
     else:
         _own(run)
     integration = rk4(config.own_steps) if ours else in_test(config)
-    record_generated(run, flow, tested(data.test), integration, config.generated, config.test_batch, EACH)
+    record_generated(run, flow, held_out(data.test), integration, config.generated, config.test_batch, EACH)
     _published_sizes(run)
 
 

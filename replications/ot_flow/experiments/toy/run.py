@@ -12,7 +12,7 @@ from replications.flows.ode.solve import Solver, trajectory
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs
 from replications.ot_flow.method import build, rk4
 from replications.tasks.density2d.evaluation import evaluate, fresh
-from replications.tasks.splits import tested
+from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -25,7 +25,7 @@ PATHS = 24
 def run(run: Run, config: OTFlowToyConfig) -> None:
     """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
     flow = trained(run, config)
-    x = tested(fresh(run, config.data).test(config.test_points)).to(precision(config))
+    x = held_out(fresh(run, config.data).test(config.test_points)).to(precision(config))
     record_costs(run, flow, x, config.own_steps)
     flow.float()
     evaluate(run, flow, config, rk4(config.steps))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import recorded
 
 import bench
 from bench.data import registry
@@ -14,22 +15,30 @@ from bench.errors import UserError
 from bench.execution.run import Run
 from bench.identity import identify
 from bench.record import Record, write
-from replications.ffjord.method import in_training, objective
+from replications.ffjord.method import build_images as build
+from replications.ffjord.networks import CIFAR10
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solve import Solver
+from replications.rnode.settings import SCRIPT
+from replications.steer.experiments.images.declaration import SteerImageConfig
+from replications.steer.experiments.images.run import run
+from replications.steer.method import in_training, objective
+from replications.tasks import figures
 from replications.tasks.images import figures as image_figures
-from replications.tasks.images.declaration import CIFAR10, RNODE, ImageConfig, images
-from replications.tasks.images.evaluation import Pixels, build, in_test, pooled, run, trace_variance
+from replications.tasks.images.declaration import images
+from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance
 
 DIGITS: dict[str, Any] = {"data": "digits", "pool": 1}
 EXPERIMENT = images(
     "test.images",
     "Images",
+    "replications.steer.experiments.images.run:run",
+    SteerImageConfig(),
     {
         "ffjord": DIGITS,
         "single_scale": {**DIGITS, "scales": 1},
-        "rnode": {**DIGITS, **RNODE, "kinetic": 0.01, "jacobian": 0.01},
-        "steer": {**DIGITS, "spread": 0.75},
+        "rnode": {**DIGITS, **SCRIPT, "kinetic": 0.01, "jacobian": 0.01},
+        "steer": {**DIGITS, "b": 0.75},
         "mirrored": {**DIGITS, "flip": True},
         "mnist": {"data": "mnist"},
         "cifar10": CIFAR10,
@@ -51,7 +60,7 @@ def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return smoke(tmp_path_factory.mktemp(request.param), request.param)
 
 
-def new_run(variant: str = "ffjord", folder: Path = Path()) -> tuple[Run, ImageConfig]:
+def new_run(variant: str = "ffjord", folder: Path = Path()) -> tuple[Run, SteerImageConfig]:
     return Run(identify(EXPERIMENT, variant, "smoke", 0), folder), EXPERIMENT.configure(variant, "smoke")
 
 
@@ -101,13 +110,15 @@ def test_published_sizes_are_recorded(job: Run) -> None:
 
 
 def test_figures_are_drawn_from_the_record(job: Run) -> None:
-    record = Record(job.identity, "done", metrics=job.metrics, curves=job.curves)
-    picture = image_figures.mosaic(record)
+    record = recorded(job)
+    picture, kept = figures.mosaic(record.array("samples"), 4), record.array("samples")
     side = 14 if job.identity.variant == "mnist" else 8
+    assert kept.shape == (16, 1, side, side)
     assert picture.shape == (4 * side, 4 * side, 1)
-    assert 0 <= picture.min() < picture.max() <= 1
-    first = [y / (256 - 1 if side == 14 else 16) for y in job.curves["samples"].y[:side]]
-    assert picture[0, :side, 0].tolist() == pytest.approx(first)
+    assert picture[side : 2 * side, 2 * side : 3 * side, 0].tolist() == (kept[6, 0] / 255).tolist()
+    white = 255 if side == 14 else 16
+    shares = {round(255 * level / white) for level in range(white + 1)}
+    assert set(kept.flatten().tolist()) <= shares  # integers 0..L-1, at their share of white
     assert len(image_figures.samples([record]).axes) == 1
     assert image_figures.training([record]).axes[0].get_ylabel() == "loss (bits/dim)"
     assert image_figures.samples([]) is image_figures.training([]) is None
@@ -119,7 +130,7 @@ def test_trained_model_loads(job: Run) -> None:
     flow, data, integration = bench.load(path), Pixels(job, config), in_test(config)
     with torch.no_grad():
         found = -flow.log_prob(
-            data.test_points(), generator=job.torch_generator("test probes"), integration=integration
+            data.test().points, generator=job.torch_generator("test probes"), integration=integration
         )
     assert found.double().mean().item() == pytest.approx(job.metrics["nll"].value, rel=1e-6)
 
@@ -162,7 +173,7 @@ def test_batches_are_pure_and_their_noise_is_fresh() -> None:
 def test_half_of_the_images_are_mirrored() -> None:
     job, config = new_run("mirrored")
     data = Pixels(job, dataclasses.replace(config, batch=1442))
-    v = data.train[data._batches(0)].float()
+    v = data._batches(0).float()
     found = (17 * data.batch(0)).floor().clamp(0, 16)
     kept = (found == v).flatten(1).all(1)
     assert torch.equal(found[~kept], v.flip(3)[~kept])
@@ -172,9 +183,9 @@ def test_half_of_the_images_are_mirrored() -> None:
 def test_test_points_are_noisy_or_centres() -> None:
     job, config = new_run()
     noisy, centred = (Pixels(job, dataclasses.replace(config, test_noise=noise)) for noise in (True, False))
-    assert torch.equal(noisy.test_points(), noisy.test_points())
-    torch.testing.assert_close(17 * centred.test_points() - centred.test, torch.full((6, 1, 8, 8), 0.5))
-    assert (17 * noisy.test_points() - noisy.test).std() > 0.2
+    assert torch.equal(noisy.test().points, noisy.test().points)
+    torch.testing.assert_close(17 * centred.test().points - centred.raw_test, torch.full((6, 1, 8, 8), 0.5))
+    assert (17 * noisy.test().points - noisy.raw_test).std() > 0.2
 
 
 def test_pooling_averages_and_rounds() -> None:
@@ -197,7 +208,7 @@ def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None
     symmetric = (jacobian.reshape(16, 16) + jacobian.reshape(16, 16).T) / 2
     integration = in_test(EXPERIMENT.configure("rnode", "smoke"))
     with torch.no_grad():
-        trace_variance(job, flow, x, integration, 4000, 50)
+        record_trace_variance(job, flow, x, integration, 4000, 50)
     expected = 2 * symmetric.square().sum().item()
     found = {key: measured.value for key, measured in job.metrics.items()}
     assert found["trace_variance"] == pytest.approx(expected, rel=0.15)

@@ -1,0 +1,37 @@
+"""What many tests need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.execution.run import Run
+from bench.execution.worker import keep
+from bench.experiment import Experiment
+from bench.identity import identify
+from bench.metrics.catalogue import split_key
+from bench.record import Record, describe, read
+from bench.registry import resolve
+
+
+def perform(
+    experiment: Experiment, variant: str, folder: Path, seed: int = 0, tier: str = "smoke", **overrides: Any
+) -> Run:
+    """Run an experiment's function in this process; all that it reports is declared."""
+    run = Run(identify(experiment, variant, tier, seed, overrides), folder)
+    resolve(experiment.run)(run, experiment.configure(variant, tier, overrides))
+    assert {split_key(key)[0] for key in run.metrics} <= set(experiment.metrics)
+    return run
+
+
+def recorded(run: Run) -> Record:
+    """Write what a run has, as its process would, and read it again."""
+    artifacts = {key: describe(array) for key, array in run.artifacts.items()}
+    return read(
+        keep(run, Record(run.identity, "done", metrics=run.metrics, curves=run.curves, artifacts=artifacts))
+    )
+
+
+def untimed(run: Run) -> dict[str, float]:
+    """Return the metrics that repeat: all but times and what comes of them."""
+    return {key: m.value for key, m in run.metrics.items() if "time" not in key and "overhead" not in key}

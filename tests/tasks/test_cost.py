@@ -1,0 +1,49 @@
+"""Memory of a step, and its time beside another's, by a clock that the test moves."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from replications.flows.density.cnf import CNF
+from replications.flows.density.integration import Integration
+from replications.flows.density.priors import StandardNormal
+from replications.flows.ode.solve import Solver
+from replications.tasks.cost import added_cost, step_memory
+
+
+class Decay(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(-0.5))
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.a * x
+
+
+def test_added_cost_is_in_percent_of_the_other_step_and_of_its_evaluations() -> None:
+    flow, x, now = CNF(Decay(), StandardNormal(2)), torch.ones(4, 2), [0.0]
+
+    def loss(steps: int, seconds: float):
+        def step(i: int) -> Tensor:
+            now[0] += seconds * (1 + i)  # later steps take longer; the quotient does not change
+            return -flow.log_prob(x, integration=Integration(Solver("rk4", steps=steps))).mean()
+
+        return step
+
+    added = added_cost(flow, loss(6, 3.0), loss(2, 2.0), 3, lambda: now[0])
+    assert added.step == pytest.approx(50.0)
+    # Three times the evaluations in one and a half times the time: half the time an evaluation.
+    assert added.evaluation == pytest.approx(-50.0)
+
+
+def test_memory_of_a_step_is_that_of_its_graph_and_its_gradients() -> None:
+    weight = nn.Parameter(torch.ones(1000))
+    weight.grad = torch.ones(1000)  # from before: not part of the peak
+
+    def loss(i: int) -> Tensor:
+        assert weight.grad is None
+        return (weight * 2).square().sum()
+
+    peak = step_memory(loss, [weight], "cpu")
+    assert peak >= 3 * 4000  # the product, its gradient, the parameter's gradient
+    assert peak < 6 * 4000

@@ -1,0 +1,88 @@
+"""Which number is recorded under which name and protocol."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.execution.run import Run
+from bench.identity import Identity
+from replications.flows.density.evaluate import Likelihood, Regularity
+from replications.flows.density.integration import Integration
+from replications.flows.ode.solver import Solver
+from replications.flows.training.log import Log
+from replications.tasks import recording
+
+INTEGRATION = Integration(Solver("rk4", steps=5))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(Identity("test.recording", "only", "smoke", 0, 1, {}, {}), tmp_path)
+
+
+def values(run: Run) -> dict[str, float]:
+    return {key: m.value for key, m in run.metrics.items()}
+
+
+def test_a_training_is_summed_up(run: Run) -> None:
+    log = Log(
+        losses=[4.0] * 10 + [3.0] * 8 + [2.0, 1.0],
+        seconds=[0.5] * 18 + [1.5] * 2,
+        nfe_forward=[10] * 18 + [20] * 2,
+        nfe_backward=[5] * 20,
+        validations=[(10, 7.0), (20, 6.0)],
+    )
+    recording.record_training(run, log, "p")
+    found = values(run)
+    assert found["train_loss"] == 1.5  # the last tenth
+    assert (found["nfe_forward"], found["nfe_forward[end]"], found["nfe_backward"]) == (11.0, 20.0, 5.0)
+    assert (found["train_time"], found["iteration_time"]) == (12.0, 0.5)
+    assert found["evaluation_time"] == pytest.approx(12 / (20 * 16))
+    assert run.metrics["train_loss"].protocol == "p/last 2 iterations"
+    assert run.curves["loss"].y[:2] == (4.0, 4.0)
+    assert run.curves["nfe_backward"].y == (5.0,) * 20
+    assert (run.curves["validation"].x, run.curves["validation"].y) == ((10.0, 20.0), (7.0, 6.0))
+
+
+def test_a_training_without_counted_evaluations_reports_none(run: Run) -> None:
+    recording.record_training(run, Log(losses=[1.0], seconds=[2.0]), "p")
+    assert values(run) == {"train_loss": 1.0, "iteration_time": 2.0, "train_time": 2.0}
+
+
+def test_a_likelihood_is_recorded_in_nats_and_bits_with_its_cost(run: Run) -> None:
+    found = Likelihood(
+        torch.tensor([-1.0, -2.0, -3.0, -6.0], dtype=torch.float64), dim=2, nfe=20.0, seconds=0.25
+    )
+    recording.record_likelihood(run, found, INTEGRATION, batch=2, qualifier="own")
+    bit = 2 * math.log(2)
+    se = torch.tensor([1.0, 2.0, 3.0, 6.0]).std().item() / 2
+    assert values(run) == pytest.approx(
+        {"nll[own]": 3.0, "bits_per_dim[own]": 3 / bit, "nfe_test[own]": 20.0, "loglik_time[own]": 0.25}
+    )
+    assert run.metrics["nll[own]"].se == pytest.approx(se)
+    assert run.metrics["bits_per_dim[own]"].se == pytest.approx(se / bit)
+    assert run.metrics["nll[own]"].n == 4
+    assert run.metrics["nll[own]"].protocol == "nll/exact-trace/rk4-5/batch 2"
+
+
+def test_errors_of_the_solver_are_of_the_mean_and_of_the_worst_point(run: Run) -> None:
+    recording.record_solver_error(run, torch.tensor([0.1, -0.4, 0.0]), INTEGRATION)
+    assert values(run) == pytest.approx({"nll_error": 0.1, "nll_error[largest]": 0.4})
+
+
+def test_inversion_regularity_and_means(run: Run) -> None:
+    recording.record_inversion(run, torch.tensor([1.0, 3.0]), "s", "q")
+    recording.record_regularity(
+        run, Regularity(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 9.0])), INTEGRATION
+    )
+    recording.record_mean(run, "kl", torch.tensor([0.0, 2.0, 4.0, 6.0]), "m")
+    assert values(run) == {
+        "inversion_error[q]": 2.0,
+        "kinetic_energy": 1.5,
+        "jacobian_norm": 7.0,
+        "kl": 3.0,
+    }
+    assert run.metrics["kl"].se == pytest.approx(math.sqrt(20 / 3) / 2)
+    assert run.metrics["inversion_error[q]"].protocol == "s/Euclidean"
