@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution.run import Run
+from bench.execution.worker import keep
 from bench.experiment import Experiment
 from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.record import Record, describe, read, write, write_arrays
+from bench.record import Record, describe, read
 from bench.registry import resolve
 
 
@@ -26,10 +27,9 @@ def perform(
 def recorded(run: Run) -> Record:
     """Write what a run has, as its process would, and read it again."""
     artifacts = {key: describe(array) for key, array in run.artifacts.items()}
-    record = Record(run.identity, "done", metrics=run.metrics, curves=run.curves, artifacts=artifacts)
-    if artifacts:
-        write_arrays(run.folder, run.identity, run.artifacts)
-    return read(write(run.folder, record))
+    return read(
+        keep(run, Record(run.identity, "done", metrics=run.metrics, curves=run.curves, artifacts=artifacts))
+    )
 
 
 def untimed(run: Run) -> dict[str, float]:

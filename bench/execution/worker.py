@@ -84,6 +84,17 @@ def _refuse_not_finite(run: Run) -> None:
         raise RunFailure("diverged", f"not finite: {', '.join(bad)}")
 
 
+def keep(run: Run, result: Record) -> Path:
+    """Write a run's arrays, then its record, below its folder; return where the record is.
+
+    Raises:
+        Unwritable: the folder is read-only or full.
+    """
+    if run.artifacts:
+        records.write_arrays(run.folder, run.identity, run.artifacts)
+    return records.write(run.folder, result)
+
+
 def command(identity: Identity, device: str) -> str:
     """Return the command line that repeats a run."""
     target = shlex.quote(f"{identity.experiment}/{identity.variant}")
@@ -135,9 +146,7 @@ def main() -> None:
     _limit_memory(job["memory_limit"])
     try:
         result = perform(run, experiment, surroundings)
-        if run.artifacts:
-            records.write_arrays(run.folder, identity, run.artifacts)
-        path = records.write(run.folder, result)
+        path = keep(run, result)
     except Unwritable as error:
         send(events, {"event": "unwritable", "message": str(error)})
         sys.exit(2)

@@ -35,8 +35,12 @@ def test_the_identity_changes_with_everything_it_names(act):
 
 def test_variants_are_paired_and_seeds_are_not(act):
     base = identify(act, "plain", "cpu", 0)
-    assert base.pairing == identify(act, "double", "cpu", 0).pairing
-    assert base.pairing != identify(act, "plain", "cpu", 1).pairing
+    assert base.stream_seed("x") == identify(act, "double", "cpu", 0).stream_seed("x")
+    assert base.stream_seed("x") == identify(act, "plain", "smoke", 0, {"behaviour": "raise"}).stream_seed(
+        "x"
+    )
+    assert base.stream_seed("x") != identify(act, "plain", "cpu", 1).stream_seed("x")
+    assert base.stream_seed("x") != base.stream_seed("y")
 
 
 def test_a_record_comes_back_as_it_was_written(act, tmp_path):

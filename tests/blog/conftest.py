@@ -3,7 +3,8 @@
 import pytest
 
 from bench import record as records
-from bench.execution.worker import Run, perform
+from bench.execution.run import Run
+from bench.execution.worker import keep, perform
 from bench.identity import identify
 from replications.blog.experiments import EXPERIMENTS
 
@@ -35,6 +36,5 @@ def finished(tmp_path_factory):
             run = Run(identify(experiment, variant, QUICK.get(variant, "smoke"), 0), folder)
             result = perform(run, experiment, {})
             assert result.status == "done", (experiment.name, variant, result.message)
-            result.path = records.write(folder, result)
-            found[experiment.name, variant] = result
+            found[experiment.name, variant] = records.read(keep(run, result))
     return found

@@ -139,9 +139,7 @@ class Validation:
         self.data = held_out(fresh(run, config.data).test(n, "validation"))
         base = run.torch_generator("validation base")
         self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
-        others = (
-            held_out(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks)
-        )
+        others = (held_out(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks))
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
         self.place = run.checkpoint("validations")
