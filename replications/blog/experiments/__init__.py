@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.experiment import Experiment
-from replications.flow_matching.experiments.convergence.declaration import FM_VS_CNF
+from replications.blog.experiments.fm_vs_cnf.declaration import FM_VS_CNF
 from replications.tasks.density2d.declaration import CAPTIONS as FLOW_CAPTIONS
 from replications.tasks.density2d.declaration import METRICS as FLOW_METRICS
 from replications.tasks.density2d.declaration import TIERS as FLOW_TIERS
