@@ -19,8 +19,8 @@ class ConvergenceConfig:
     """Settings of one training and of the goals that it is to reach.
 
     The tutorial prints two moons, four layers of width 128 and both numbers of iterations; the rest is ours. Network,
-    initial weights, optimizer, batches and goals are the same for both. The rate is constant, so that
-    the time until a goal does not depend on the budget; an average of the weights takes out most of their noise.
+    initial weights, optimizer, batches and goals are the same for both. The rate is constant, so that the time until a
+    goal does not depend on the budget; an average of the weights takes out most of their noise.
 
     Args:
         data: a set whose density is known, see `replications.tasks.density2d.densities`.

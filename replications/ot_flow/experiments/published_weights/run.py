@@ -19,7 +19,7 @@ from replications.ot_flow.experiments.published_weights import weights
 from replications.ot_flow.measured import evaluated, generated, rounding_error
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
-from replications.ot_flow.recording import OWN, record_costs, record_generated
+from replications.ot_flow.recording import NATIVE, record_costs, record_generated
 from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass
 from replications.tasks.recording import record_checks, record_likelihood
 from replications.tasks.splits import TestSet, first, held_out
@@ -51,7 +51,7 @@ def run(run: Run, config: PublishedConfig) -> None:
     few = held_out(first(test, config.checked))
     record_checks(run, flow, few, TEST)
     error = rounding_error(flow, few, own).mean().abs().item()
-    run.metric(f"nll_error[{OWN}, float32]", error, f"{own.protocol} in float64", len(few))
+    run.metric(f"nll_error[{NATIVE}, float32]", error, f"{own.protocol} in float64", len(few))
     if phi.dim == 2:
         record_mass(run, flow, TEST, config)
         run.artifact("samples", flow.sample(SAMPLES, run.torch_generator("samples"), TEST))

@@ -1,4 +1,4 @@
-"""OT-Flow, FFJORD or RNODE learns the rows of a table, and all three are tested in the same ways."""
+"""OT-Flow, FFJORD or RNODE learns the rows of a table, and all three are tested alike."""
 
 from __future__ import annotations
 
