@@ -64,8 +64,8 @@ def record_paths(run: Run, flow: CNF, source: Tensor, w2: float, times: int, sol
         solver: an adaptive method, by which the paths are solved.
     """
     s = torch.linspace(flow.T, 0, times, dtype=torch.float64, device=source.device)
-    x = trajectory(flow.counted, source, s, solver)
-    field = cast(Callable[[Tensor, Tensor], Tensor], flow.counted.field)
+    x = trajectory(flow.field, source, s, solver)
+    field = cast(Callable[[Tensor, Tensor], Tensor], flow.field)
     v = torch.stack([field(at.to(x.dtype), here) for at, here in zip(s, x, strict=True)])
     path = (_array(s), _array(x), _array(v))
     told, n = f"{solver.protocol}/trapezoidal rule, {times} times/{len(source)} paths", len(source)

@@ -103,7 +103,7 @@ def record_costs(run: Run, flow: Flow, x: Tensor, steps: int, batch: int = 1000,
         batch: points solved together.
         protocol: by default that of the integration.
     """
-    flow.counted.reset()
+    flow.counter.reset()
     synchronize(run.device)
     start = time.perf_counter()
     terms = costs_of(flow, x, steps, batch)
@@ -115,7 +115,7 @@ def record_costs(run: Run, flow: Flow, x: Tensor, steps: int, batch: int = 1000,
         values = values.double()
         run.metric(f"{name}[{OWN}]", values.mean().item(), told, n, values.std().item() / math.sqrt(n))
     run.metric(f"loglik_time[{OWN}]", seconds, f"{told}/{n} points", n)
-    run.metric(f"nfe_test[{OWN}]", flow.counted.forward_evaluations / math.ceil(n / batch), told)
+    run.metric(f"nfe_test[{OWN}]", flow.counter.forward_evaluations / math.ceil(n / batch), told)
 
 
 @torch.no_grad()

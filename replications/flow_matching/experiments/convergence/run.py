@@ -91,7 +91,7 @@ def fit(run: Run, flow: CNF, config: ConvergenceConfig) -> Log:
         ema_decay=config.average,
         validate_every=config.validate_every,
     )
-    log = train(run, flow, validation.following(loss), settings, validation, counted=flow.counted)
+    log = train(run, flow, validation.following(loss), settings, validation, counter=flow.counter)
     told = f"{config.budget} iterations of {config.batch}/{told}"
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
     record_training(run, log, told)
@@ -118,7 +118,7 @@ def loss_of(run: Run, flow: CNF, config: ConvergenceConfig) -> tuple[Loss, str]:
 
     def regression(i: int) -> Tensor:
         x1 = batch(i)
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, draw(method, x1, run.torch_generator(f"draw/{i}")))
 
     return regression, f"{config.method}/mean squared error"
@@ -139,7 +139,9 @@ class Validation:
         self.data = held_out(fresh(run, config.data).test(n, "validation"))
         base = run.torch_generator("validation base")
         self.base = flow.prior.sample(n, base, dtype=self.data.dtype, device=run.device)
-        others = (held_out(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks))
+        others = (
+            held_out(fresh(run, config.data).test(n, f"yardstick/{i}")) for i in range(config.yardsticks)
+        )
         self.yardstick = float(np.mean([_w2(other, self.data) for other in others]))
         self.log_q = torch.from_numpy(log_density(config.data, self.data.cpu()))
         self.place = run.checkpoint("validations")
@@ -241,9 +243,9 @@ def _samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: Convergenc
         *((_fixed(*short), f"{short[0]}-{short[1]}") for short in SHORT),
     ):
         key, solver = f"[{qualifier}]" if qualifier else "", integration.solver.protocol
-        flow.counted.reset()
+        flow.counter.reset()
         samples = flow.decode(base, integration)
-        run.metric(f"nfe{key}", flow.counted.forward_evaluations, f"{solver}/{n} points together", n)
+        run.metric(f"nfe{key}", flow.counter.forward_evaluations, f"{solver}/{n} points together", n)
         timing = time_repeats(
             partial(flow.decode, base, integration), device=run.device, repeats=config.repeats
         )

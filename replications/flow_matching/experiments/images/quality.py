@@ -101,9 +101,9 @@ def draw_images(
     start = time.perf_counter()
     for part in labels.split(config.sample_batch):
         sampler = of_class(flow, part.to(run.device), w) if config.conditional else flow
-        sampler.counted.reset()
+        sampler.counter.reset()
         x = sampler.sample(len(part), generator, integration)
-        counts.append(sampler.counted.forward_evaluations)
+        counts.append(sampler.counter.forward_evaluations)
         parts.append((levels * x).floor().clamp(0, levels - 1).cpu())
     protocol = integration.solver.protocol + (f"/guidance {w:g}" if config.conditional else "")
     seconds = time.perf_counter() - start
@@ -206,7 +206,7 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig)
     v = data.values("test", config.test_images, "likelihood").to(run.device)
     integration, generator, most = adaptive(config), run.torch_generator("likelihood"), max(config.importance)
     parts, dim = v.split(config.test_batch), math.prod(data.shape)
-    flow.counted.reset()
+    flow.counter.reset()
     start = time.perf_counter()
     draws = [  # one dequantisation and one probe an image each
         torch.cat([importance_log_prob(flow, part, data.levels, 1, generator, integration) for part in parts])
@@ -221,7 +221,7 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig)
         key, protocol = "bits_per_dim" if k == 1 else f"bits_per_dim[K={k}]", f"{told}/uniform noise, K={k}"
         run.metric(key, bits.mean().item(), protocol, len(v), bits.std().item() / math.sqrt(len(v)))
     solves = len(parts) * most
-    run.metric("nfe_test", flow.counted.forward_evaluations / solves, f"{told}/mean over solves", solves)
+    run.metric("nfe_test", flow.counter.forward_evaluations / solves, f"{told}/mean over solves", solves)
     run.metric("loglik_time", seconds, f"{told}/{len(v)} images, K={most}")
 
 

@@ -122,7 +122,7 @@ def train(run: Run, flow: UnitCubeFlow, data: Images, config: ImagesConfig, judg
         generator = run.torch_generator(f"draw/{iteration}")
         drawn = draw(method, x1 := flow.map(x)[0], generator)
         told = drop_labels(labels, config.drop, data.classes, generator) if config.conditional else None
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn, told)
 
     few = data.classes_at_random(config.samples)[: config.few_samples]

@@ -81,7 +81,7 @@ def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
     def loss(i: int) -> Tensor:
         x0, x1 = pairs(i)
         drawn = draw(method, x1, run.torch_generator(f"draw/{i}"), x0)
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn)
 
     settings = Training(
@@ -153,11 +153,11 @@ def _samples(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfi
     """Record samples, their distance from the data, evaluations and time, by dopri5 and by the code's own solver."""
     for integration, qualifier in ((DEFAULT, ""), (euler(config.own_steps), f"euler-{config.own_steps}")):
         key, n = f"[{qualifier}]" if qualifier else "", len(source)
-        flow.counted.reset()
+        flow.counter.reset()
         samples = flow.decode(source, integration)
         run.metric(
             f"nfe{key}",
-            flow.counted.forward_evaluations,
+            flow.counter.forward_evaluations,
             f"{integration.solver.protocol}/{n} points together",
         )
         compare(run, samples, data, integration.solver.protocol, qualifier)

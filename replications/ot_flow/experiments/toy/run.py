@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from replications.flows.density.flow import Flow
+from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import Solver, trajectory
 from replications.ot_flow.measured import fit, in_periods, precision, record_costs
 from replications.ot_flow.method import build, rk4
@@ -32,7 +32,7 @@ def run(run: Run, config: OTFlowToyConfig) -> None:
     _paths(run, flow, x[:PATHS].float(), config.path_times)
 
 
-def trained(run: Run, config: OTFlowToyConfig) -> Flow:
+def trained(run: Run, config: OTFlowToyConfig) -> CNF:
     """Return the trained flow; its cost is recorded, and the model kept in float32."""
     arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
     dtype = precision(config)
@@ -51,8 +51,8 @@ def trained(run: Run, config: OTFlowToyConfig) -> Flow:
 
 
 @torch.no_grad()
-def _paths(run: Run, flow: Flow, x: Tensor, times: int) -> None:
+def _paths(run: Run, flow: CNF, x: Tensor, times: int) -> None:
     """Keep the paths of some points at so many times, `(paths, times, 2)`."""
     when = torch.linspace(0, 1, times, device=x.device)
-    states = trajectory(flow.counted, x, when, Solver("rk4", steps=8 * (times - 1)))
+    states = trajectory(flow.field, x, when, Solver("rk4", steps=8 * (times - 1)))
     run.artifact("paths", states.transpose(0, 1))

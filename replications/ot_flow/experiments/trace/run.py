@@ -196,9 +196,9 @@ def record(run: Run, config: TraceConfig, repeats: Sequence[Repeat]) -> None:
     told = f"{told}/initial weights, normal states/{config.repeats} repeats"
     record_times(run, config.marks, [r.seconds for r in repeats], told)
     record_errors(run, config.marks, [r.errors for r in repeats], told)
-    counted = operations(config)
+    found = operations(config)
     for way in ("exact", BY_GRAM):
-        quotient = counted[way] / counted["hutchinson-1"]
+        quotient = found[way] / found["hutchinson-1"]
         run.metric(f"ratio[operations: {way}/hutchinson-1]", quotient, f"counted/{told}")
 
 
