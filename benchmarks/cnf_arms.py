@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint_adjoint
 
+from benchmarks.counting import Counting, Step
 from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solve import Solver
 
 SOLVER = Solver("dopri5", rtol=1e-5, atol=1e-5)
@@ -43,7 +43,7 @@ class Setting:
         )
 
 
-Arm = Callable[[Setting], Iterator[CountedField]]
+Arm = Callable[[Setting], Iterator[Step]]
 """Trains at a setting, pausing after each step to show the field with the step's evaluations."""
 
 
@@ -87,15 +87,15 @@ class DoubleBackward(nn.Module):
         return f, (product * self.eps).sum(1)
 
 
-def usual(setting: Setting) -> Iterator[CountedField]:
+def usual(setting: Setting) -> Iterator[Step]:
     """Train the usual way."""
     task = Task(setting)
-    counted = CountedField(DoubleBackward(task))
+    field = Counting(DoubleBackward(task))
     times = torch.tensor([0.0, 1.0])
     while True:
-        counted.reset()
+        field.counter.reset()
         z, delta = odeint_adjoint(
-            counted,
+            field,
             (task.x, torch.zeros(len(task.x))),
             times,
             method=SOLVER.method,
@@ -104,19 +104,19 @@ def usual(setting: Setting) -> Iterator[CountedField]:
             options={"step_t": times[1:]},  # ends on t = 1, as ours does
         )
         task.update(z[-1], delta[-1])
-        yield counted
+        yield Step(field.counter, task.field)
 
 
-def ours(setting: Setting, gradient: str = "checkpoint", compiled: bool = False) -> Iterator[CountedField]:
+def ours(setting: Setting, gradient: str = "checkpoint", compiled: bool = False) -> Iterator[Step]:
     """Train our way."""
     task = Task(setting)
     integration = Integration(SOLVER, Divergence("rademacher"), gradient, compiled=compiled)
     flow = CNF(task.field, task.prior, integration)
     while True:
-        flow.counted.reset()
+        flow.counter.reset()
         path = flow.path(task.x, task.eps)
         task.update(path.z, path.delta)
-        yield flow.counted
+        yield Step(flow.counter, flow)
 
 
 ARMS: dict[str, Arm] = {
@@ -136,13 +136,16 @@ class Timing:
     backward: int
 
 
-def take_turns(trainings: Mapping[str, Iterator[CountedField]], steps: int) -> dict[str, Timing]:
+def take_turns(trainings: Mapping[str, Iterator[Step]], steps: int) -> dict[str, Timing]:
     """Time trainings, which take turns at every step.
 
     On one thread CPU time is the wall time of an otherwise idle machine.
     """
-    counted = {name: [next(training) for _ in range(3)][-1] for name, training in trainings.items()}
-    timings = {name: Timing([], c.forward_evaluations, c.backward_evaluations) for name, c in counted.items()}
+    last = {name: [next(training) for _ in range(3)][-1] for name, training in trainings.items()}
+    timings = {
+        name: Timing([], s.counter.forward_evaluations, s.counter.backward_evaluations)
+        for name, s in last.items()
+    }
     for _ in range(steps):
         for name, training in trainings.items():
             start = time.process_time()

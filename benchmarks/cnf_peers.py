@@ -23,20 +23,20 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cnf_arms import SOLVER, Arm, Setting, Task
-from replications.flows.ode.counter import CountedField
+from benchmarks.counting import Counting, Step
 
 
-def zuko(setting: Setting) -> Iterator[CountedField]:
+def zuko(setting: Setting) -> Iterator[Step]:
     """Train through zuko's `FreeFormJacobianTransform`, whose probes are drawn anew in each step."""
     transforms: Any = importlib.import_module("zuko.transforms")
     task = Task(setting)
-    counted = CountedField(task.field)
+    field = Counting(task.field)
     phi, tolerances = tuple(task.field.parameters()), {"atol": SOLVER.atol, "rtol": SOLVER.rtol}
-    transform = transforms.FreeFormJacobianTransform(counted, phi=phi, exact=False, **tolerances)
+    transform = transforms.FreeFormJacobianTransform(field, phi=phi, exact=False, **tolerances)
     while True:
-        counted.reset()
+        field.counter.reset()
         task.update(*transform.call_and_ladj(task.x))
-        yield counted
+        yield Step(field.counter, task.field)
 
 
 class Clocked(nn.Module):
@@ -62,24 +62,24 @@ class Probe:
         return self.eps
 
 
-def torchdyn(setting: Setting) -> Iterator[CountedField]:
+def torchdyn(setting: Setting) -> Iterator[Step]:
     """Train through torchdyn's `CNF` and `NeuralODE`, whose state holds the integral of -tr J in its first column."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # what its requirements say of themselves when they are imported
         core: Any = importlib.import_module("torchdyn.core")
         models: Any = importlib.import_module("torchdyn.models")
         task = Task(setting)
-        counted = CountedField(task.field)
-        flow = models.CNF(Clocked(counted), trace_estimator=models.hutch_trace, noise_dist=Probe(task))
+        field = Counting(task.field)
+        flow = models.CNF(Clocked(field), trace_estimator=models.hutch_trace, noise_dist=Probe(task))
         forward = {"solver": SOLVER.method, "atol": SOLVER.atol, "rtol": SOLVER.rtol}
         backward = {"sensitivity": "adjoint", "atol_adjoint": SOLVER.atol, "rtol_adjoint": SOLVER.rtol}
         model = core.NeuralODE(flow, return_t_eval=False, **forward, **backward)
     times, state = torch.tensor([0.0, 1.0]), torch.cat((torch.zeros(len(task.x), 1), task.x), dim=1)
     while True:
-        counted.reset()
+        field.counter.reset()
         end = model(state, times)[-1]
         task.update(end[:, 1:], -end[:, 0])
-        yield counted
+        yield Step(field.counter, task.field)
 
 
 PEERS: dict[str, Arm] = {"zuko": zuko, "torchdyn": torchdyn}

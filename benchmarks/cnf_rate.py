@@ -30,9 +30,8 @@ from torch import Tensor
 
 from bench.stats import paired_ratio
 from benchmarks.cnf_arms import ARMS, SOLVER, Setting
-from replications.flows.ode.checkpoint import compiled_steps
 from replications.flows.ode.onednn import available, product
-from replications.flows.ode.step import tableau
+from replications.flows.ode.step import compiled_steps, tableau
 
 SETTING = Setting(43, (860, 860, 860), 1000, "softplus")
 TIMED = ("ours", "ours, compiled")
@@ -63,8 +62,8 @@ class Rates:
         compiled_steps.cache_clear()
         self.clock = time.process_time if threads == 1 else time.perf_counter
         self.training = ARMS[arm](SETTING)
-        counted = next(self.training)
-        self.evaluations = counted.forward_evaluations, counted.backward_evaluations
+        counter = next(self.training).counter
+        self.evaluations = counter.forward_evaluations, counter.backward_evaluations
         self.work = work(SETTING, *self.evaluations)
         n, generator = max(SETTING.hidden), torch.Generator().manual_seed(0)
         self.right = torch.randn(n, n, generator=generator)

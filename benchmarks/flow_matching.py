@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.stats import paired_ratio
+from benchmarks.counting import Counting
 from benchmarks.flow_matching_arms import (
     SAMPLES,
     SETTINGS,
@@ -24,7 +25,6 @@ from benchmarks.flow_matching_arms import (
 )
 from benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
 from replications.flow_matching.coupling import exact
-from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solver import Solver
 
 OURS = ("ours", "ours, compiled")
@@ -44,7 +44,7 @@ def generate(setting: Setting, arm: str, solver: Solver, count: bool = False) ->
     """Return a generation by an arm, and its network, which counts its evaluations where that is asked for."""
     name, compiled = arm.removesuffix(", compiled"), arm.endswith("compiled")
     task = Task(setting, compiled and name in PEERS)
-    network = CountedField(task.velocity) if count else task.network
+    network = Counting(task.velocity) if count else task.network
     x0 = setting.normal(SAMPLES, torch.Generator().manual_seed(1))
     if name in PEERS:
         return PEERS[name].generation(network, solver, x0), network
@@ -155,11 +155,11 @@ def compare_generation(name: str, setting: Setting) -> None:
 
 def evaluations(setting: Setting, arm: str, solver: Solver) -> int:
     """Return the evaluations of a generation by an arm; a compiled one has those of the same one eager."""
-    run, counted = generate(setting, arm, solver, count=True)
-    assert isinstance(counted, CountedField)
-    counted.reset()
+    run, network = generate(setting, arm, solver, count=True)
+    assert isinstance(network, Counting)
+    network.counter.reset()
     run()
-    return counted.forward_evaluations
+    return network.counter.forward_evaluations
 
 
 def main() -> None:

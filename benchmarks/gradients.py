@@ -19,7 +19,7 @@ from torchdiffeq import odeint_adjoint
 from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve
 
 
@@ -55,7 +55,7 @@ class Pass:
 
     def __init__(self, case: Case, solver: Solver, way: str) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.field = CountedField(MlpField(case.dim, case.hidden, generator))
+        self.field, self.counter = MlpField(case.dim, case.hidden, generator), Counter()
         self.x = torch.randn(case.batch, case.dim, generator=generator).requires_grad_()
         self.solver, self.way = solver, way
 
@@ -69,7 +69,9 @@ class Pass:
         if self.way == REFERENCE:
             return self._reference()
         gradient, _, compiled = self.way.partition(" ")
-        return solve(self.field, self.x, 0.0, 1.0, self.solver, gradient, compiled=bool(compiled))
+        return solve(
+            self.field, self.x, 0.0, 1.0, self.solver, gradient, compiled=bool(compiled), counter=self.counter
+        )
 
     def _reference(self) -> Tensor:
         """Solve by torchdiffeq as its user would, with the adjoint's default options."""
@@ -87,9 +89,9 @@ class Pass:
 
     def evaluations(self) -> tuple[int, int]:
         """Return the function evaluations of one pass, forward and backward."""
-        self.field.reset()
+        self.counter.reset()
         self()
-        return self.field.forward_evaluations, self.field.backward_evaluations
+        return self.counter.forward_evaluations, self.counter.backward_evaluations
 
 
 def side_by_side(passes: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from bench.measure.memory import peak_memory
 from bench.stats import paired_ratio
 from benchmarks.cnf_arms import Timing, take_turns
-from replications.flows.ode.counter import CountedField
+from benchmarks.counting import Step
 from replications.flows.ode.onednn import available, product
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.method import build, objective
@@ -57,7 +57,7 @@ PRODUCTS = 10
 """Plain products timed beside one step."""
 
 
-def training(setting: Setting, arm: str) -> Iterator[CountedField]:
+def training(setting: Setting, arm: str) -> Iterator[Step]:
     """Train, pausing after each step to show the field with the step's evaluations."""
     generator = torch.Generator().manual_seed(0)
     config = replace(OTFlowConfig(), steps=setting.steps, **ARMS[arm])  # type: ignore[arg-type]
@@ -65,11 +65,11 @@ def training(setting: Setting, arm: str) -> Iterator[CountedField]:
     x = torch.randn(setting.batch, setting.dim, generator=generator)
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-5)
     while True:
-        flow.counted.reset()
+        flow.counter.reset()
         optimizer.zero_grad()
         objective(flow, x, config).backward()
         optimizer.step()
-        yield flow.counted
+        yield Step(flow.counter, flow)
 
 
 class TrainingStep:

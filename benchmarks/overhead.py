@@ -21,8 +21,8 @@ from torchdiffeq import odeint
 
 from bench.execution.run import Run
 from bench.identity import Identity
+from benchmarks.counting import Counting
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
 from replications.flows.training.batches import Batches
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
@@ -72,13 +72,13 @@ def bare(epochs: int) -> tuple[float, list[float]]:
 def harnessed(epochs: int, checkpoint_seconds: float) -> tuple[float, list[float]]:
     """Train the same through the harness, from nothing; return its wall time in seconds, and the losses."""
     task = Task()
-    counted = CountedField(task.field)
+    field = Counting(task.field)
     settings = Training(epochs * POINTS // BATCH, LR, checkpoint_seconds=checkpoint_seconds)
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as events:
         start = time.perf_counter()
         run = Run(IDENTITY, Path(folder), events=events)
         batches = Batches(run, POINTS, BATCH)
-        log = train(run, task.field, lambda i: task.loss(counted, batches(i)), settings, counted=counted)
+        log = train(run, task.field, lambda i: task.loss(field, batches(i)), settings, counter=field.counter)
         record_curves(run, log)
         seconds = time.perf_counter() - start
         assert any(Path(folder).rglob("*.pt")), "the training wrote no checkpoint"

@@ -153,7 +153,7 @@ def build_images(
 def velocity_of(flow: Flow) -> nn.Module:
     """Return v of a flow that this module built."""
     inner = flow.flow if isinstance(flow, UnitCubeFlow) else flow
-    return cast(Reversed, cast(CNF, inner).field.field).velocity
+    return cast(Reversed, cast(CNF, inner).field).velocity
 
 
 def of_class(flow: UnitCubeFlow, labels: Tensor, w: float = 0.0) -> UnitCubeFlow:
@@ -172,6 +172,6 @@ def of_class(flow: UnitCubeFlow, labels: Tensor, w: float = 0.0) -> UnitCubeFlow
         raise UserError("the network knows no classes: build it with classes=N")
     if labels.min() < 0 or labels.max() > unet.classes:
         raise UserError(f"labels must lie in 0..{unet.classes}, the last for none")
-    end = cast(Reversed, inner.field.field).end
+    end = cast(Reversed, inner.field).end
     guided = Guided(unet, labels, unet.classes, w)
     return UnitCubeFlow(flow_of(guided, inner.prior, (end - inner.T, end), inner.integration), alpha=None)

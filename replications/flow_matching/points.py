@@ -80,9 +80,9 @@ def sampled(flow: CNF, base: Tensor, integration: Integration, repeats: int) -> 
         integration: of the solve.
         repeats: timed solves.
     """
-    flow.counted.reset()
+    flow.counter.reset()
     points = flow.decode(base, integration)
-    nfe = flow.counted.forward_evaluations
+    nfe = flow.counter.forward_evaluations
     timing = time_repeats(partial(flow.decode, base, integration), device=base.device, repeats=repeats)
     return Sampled(points, nfe, timing.median)
 
@@ -100,9 +100,9 @@ def by_few_steps(flow: CNF, base: Tensor, data: Tensor, method: str, steps: Sequ
     """Return what each number of steps gives, from points of the base and beside as many of the data, `(n, D)` each."""
     found = []
     for number in steps:
-        flow.counted.reset()
+        flow.counter.reset()
         points = flow.decode(base, equal_steps(method, number))
-        found.append(FewSteps(flow.counted.forward_evaluations, points, w2(points, data)))
+        found.append(FewSteps(flow.counter.forward_evaluations, points, w2(points, data)))
     return found
 
 
@@ -133,8 +133,8 @@ def paths(flow: CNF, base: Tensor, w2: float, times: int, solver: Solver) -> Pat
         solver: an adaptive method, by which the paths are solved.
     """
     s = torch.linspace(flow.T, 0, times, dtype=torch.float64, device=base.device)
-    x = trajectory(flow.counted, base, s, solver)
-    field = cast(Callable[[Tensor, Tensor], Tensor], flow.counted.field)
+    x = trajectory(flow.field, base, s, solver)
+    field = cast(Callable[[Tensor, Tensor], Tensor], flow.field)
     v = torch.stack([field(at.to(x.dtype), here) for at, here in zip(s, x, strict=True)])
     positions, velocities = as_array(x), as_array(v)
     return Paths(x, *straightness(s.cpu(), positions, velocities), *path_energy(s.cpu(), velocities, w2))

@@ -7,7 +7,7 @@
 | h_{t+1} | `ResidualBlock` | `(B, C, H, W)` | h_t + f(h_t, theta_t) (1) |
 | h(T) | `ODEBlock` | `(B, C, H, W)` | h(0) + integral of f from 0 to T, T = 1 |
 | L | `BLOCKS` | | layers of the residual network |
-| L~ | `CountedField` | | evaluations of f in one forward solve |
+| L~ | `Counter` | | evaluations of f in one forward solve |
 
 RK-Net and ODE-Net are one model; the gradient differs: `backprop` differentiates the solver's own operations,
 `adjoint` solves the adjoint equation backwards in time (4), `checkpoint` repeats each accepted step.

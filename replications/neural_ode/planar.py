@@ -28,7 +28,6 @@ from replications.flows.density.divergence import Evaluation
 from replications.flows.density.flow import Flow, Path, Prior
 from replications.flows.density.integration import Integration
 from replications.flows.fields.mlp import initialise
-from replications.flows.ode.counter import CountedField
 
 
 def draw_units(units: int, dim: int, generator: torch.Generator) -> tuple[nn.Parameter, ...]:
@@ -101,12 +100,6 @@ class PlanarLayers(Flow):
         if not shrunk:
             with torch.no_grad():
                 self.u.add_(self._along((self.w * self.u).sum(1), math.log(math.e - 1)))
-        self._pass = CountedField(pass_layer)  # type: ignore[arg-type]  # its state is always one tensor
-
-    @property
-    def counted(self) -> CountedField:
-        """One layer, with the count of all layers passed, either way."""
-        return self._pass
 
     def constrained(self) -> tuple[Tensor, Tensor]:
         """Return u^ `(M, D)` and s `(M,)`."""
@@ -128,8 +121,9 @@ class PlanarLayers(Flow):
         """Carry data x `(B, D)` to the base, with log det."""
         (u_hat, s), hidden = self.constrained(), []
         for layer in zip(self.w.unbind(), u_hat.unbind(), self.b.unbind()):
-            x, h = self._pass(layer, x)
+            x, h = pass_layer(layer, x)
             hidden.append(h)
+        self.counter.count(len(hidden))
         squares = torch.stack(hidden).square()
         # 1 + (s - 1)(1 - h^2) as a sum of positive terms: s may be far below the rounding of 1.
         return Path(x, torch.log(squares + s[:, None] * (1 - squares)).sum(0), {})
@@ -147,7 +141,7 @@ class PlanarLayers(Flow):
         for n in reversed(range(len(s))):
             a = planar_root(z @ self.w[n], s[n], self.b[n])
             z = torch.addr(z, torch.tanh(a + self.b[n]), u_hat[n], alpha=-1)
-            self._pass.count(1)
+        self.counter.count(len(s))  # layers passed, either way
         return z
 
 

@@ -62,12 +62,12 @@ def evaluated(
     flow: Flow, x: Tensor, steps: int, batch: int = 1000, clock: Clock = time.perf_counter
 ) -> Evaluated:
     """Return the terms of all points `(N, D)` with what they took; arguments as `costs_of`, a clock that is read."""
-    flow.counted.reset()
+    flow.counter.reset()
     start = clock()
     found = costs_of(flow, x, steps, batch)
     seconds = clock() - start
     solves = math.ceil(len(x) / batch)
-    return Evaluated(found, flow.counted.forward_evaluations / solves, seconds, x.shape[1])
+    return Evaluated(found, flow.counter.forward_evaluations / solves, seconds, x.shape[1])
 
 
 class Generated(NamedTuple):

@@ -54,7 +54,7 @@ def added_cost(flow: Flow, loss: Loss, plain: Loss, repeats: int, clock: Callabl
 
 def _timed(flow: Flow, loss: Loss, iteration: int, clock: Callable[[], float]) -> tuple[float, int]:
     """Return the time of a step's loss and gradient, and its evaluations, forward and backward."""
-    flow.counted.reset()
+    flow.counter.reset()
     start = clock()
     loss(iteration).backward()
-    return clock() - start, flow.counted.forward_evaluations + flow.counted.backward_evaluations
+    return clock() - start, flow.counter.forward_evaluations + flow.counter.backward_evaluations

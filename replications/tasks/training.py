@@ -44,7 +44,7 @@ def fit(
         repeats: timed steps of each.
         on_iteration: called with the iteration after each step.
     """
-    log = train(run, flow, loss, settings, validate, on_iteration, counted=flow.counted)
+    log = train(run, flow, loss, settings, validate, on_iteration, counter=flow.counter)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
     record_training(run, log, protocol)
     run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)

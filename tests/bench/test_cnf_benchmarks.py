@@ -15,8 +15,8 @@ SETTING = Setting(5, (16, 12), 32)
 
 
 def gradient(arm: str) -> Tensor:
-    counted = next((ARMS | PEERS)[arm](SETTING))
-    return torch.cat([p.grad.flatten() for p in counted.parameters() if p.grad is not None])
+    step = next((ARMS | PEERS)[arm](SETTING))
+    return torch.cat([p.grad.flatten() for p in step.network.parameters() if p.grad is not None])
 
 
 @pytest.mark.parametrize("arm", ["ours, adjoint", "ours", "torchdyn"])
@@ -42,9 +42,9 @@ def test_the_operations_of_a_step_are_those_torch_counts() -> None:
     """An eager step also performs two products of the last layer for each step run again, as `work` says."""
     training = ARMS["ours"](SETTING)
     next(training)
-    with FlopCounterMode(display=False) as counter:
-        counted = next(training)
-    steps = counted.backward_evaluations // len(tableau(SOLVER.method).needed)
+    with FlopCounterMode(display=False) as flops:
+        counter = next(training).counter
+    steps = counter.backward_evaluations // len(tableau(SOLVER.method).needed)
     unneeded = steps * 2 * 2 * 32 * (12 * 5)
-    count = work(SETTING, counted.forward_evaluations, counted.backward_evaluations)
-    assert count + unneeded == counter.get_total_flops()
+    count = work(SETTING, counter.forward_evaluations, counter.backward_evaluations)
+    assert count + unneeded == flops.get_total_flops()

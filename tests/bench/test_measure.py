@@ -14,15 +14,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import solve_ivp
 from torch import nn
-from torchdiffeq import odeint, odeint_adjoint
+from torchdiffeq import odeint
 
 from bench.measure import clock
 from bench.measure.clock import synchronize, time_repeats
 from bench.measure.environment import environment, source_state
 from bench.measure.memory import peak_memory, resident_peak
-from replications.flows.ode.counter import CountedField
 
 N = 1000
 BYTES = 8 * N  # of one float64 tensor of N elements
@@ -228,84 +226,6 @@ def test_synchronize_waits_for_cuda_only_where_asked(monkeypatch):
     assert waited == []
     synchronize("cuda:1")
     assert waited == ["cuda:1"]
-
-
-# -- function evaluations -----------------------------------------------------------------------------------
-
-
-class Oscillator(nn.Module):
-    """dy/dt = A y."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.A = nn.Parameter(torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64))
-
-    def forward(self, t, y):
-        return y @ self.A.T
-
-
-def start() -> torch.Tensor:
-    return torch.tensor([[2.0, 0.0]], dtype=torch.float64)
-
-
-def test_rk4_with_n_steps_takes_4n_evaluations():
-    counted = CountedField(Oscillator())
-    odeint(counted, start(), torch.linspace(0, 1, 26, dtype=torch.float64), method="rk4")
-    assert (counted.forward_evaluations, counted.backward_evaluations) == (4 * 25, 0)
-    counted.reset()
-    assert counted.forward_evaluations == 0
-
-
-def test_dopri5_takes_six_evaluations_an_attempted_step_and_two_to_start():
-    counted = CountedField(Oscillator())
-    attempts = []
-    counted.callback_step = lambda t, y, dt: attempts.append(dt)
-    odeint(counted, start(), torch.tensor([0.0, 3.0], dtype=torch.float64), method="dopri5")
-    assert len(attempts) > 5
-    assert counted.forward_evaluations == 2 + 6 * len(attempts)
-
-
-def test_agrees_with_scipys_own_count():
-    counted = CountedField(lambda t, y: -y)
-    solution = solve_ivp(counted, (0, 5), [1.0], method="RK45")
-    assert counted.forward_evaluations == solution.nfev > 0
-
-
-def test_backpropagation_through_the_solver_evaluates_nothing():
-    counted = CountedField(Oscillator())
-    y = odeint(counted, start(), torch.tensor([0.0, 1.0], dtype=torch.float64), method="dopri5")
-    forward = counted.forward_evaluations
-    y[-1].sum().backward()
-    assert (counted.forward_evaluations, counted.backward_evaluations) == (forward, 0)
-
-
-def test_evaluations_of_the_adjoint_solve_are_backward():
-    counted = CountedField(Oscillator())
-    t = torch.linspace(0, 1, 11, dtype=torch.float64)
-    y = odeint_adjoint(counted, start(), t, method="rk4")
-    assert (counted.forward_evaluations, counted.backward_evaluations) == (40, 0)
-    y[-1].sum().backward()
-    assert (counted.forward_evaluations, counted.backward_evaluations) == (40, 40)
-    assert counted.field.A.grad is not None
-    odeint(counted, start(), t, method="rk4")
-    assert counted.forward_evaluations == 80
-
-
-def test_evaluations_re_run_by_checkpointing_are_backward():
-    counted = CountedField(Oscillator())
-    y = start().requires_grad_()
-    torch.utils.checkpoint.checkpoint(counted, torch.tensor(0.0), y, use_reentrant=False).sum().backward()
-    assert (counted.forward_evaluations, counted.backward_evaluations) == (1, 1)
-
-
-def test_field_and_state_pass_through_unchanged():
-    inner = Oscillator()
-    counted = CountedField(inner)
-    assert [id(p) for p in counted.parameters()] == [id(inner.A)]
-    assert list(inner.state_dict()) == ["A"]
-    assert counted.field is inner
-    y = (torch.ones(2), torch.zeros(3))
-    assert CountedField(lambda t, state: state)(0.0, y) is y
 
 
 # -- environment --------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_all_ways_start_from_one_classifier_and_agree_on_its_gradient(make_run):
 def test_velocity_field_has_five_linear_layers_and_100_steps(make_run):
     run, config = make_run(NAME, "backprop", tier="cpu")
     model = Classifier(config, run.torch_generator("classifier"))
-    assert len(model.block.counted.field.layers) == 5
+    assert len(model.block.field.layers) == 5
     assert solver_of(config).steps == 100
 
 

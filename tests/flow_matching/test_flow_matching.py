@@ -91,11 +91,11 @@ def test_compiled_sampling_is_the_eager_one(method: str) -> None:
     flow = build(2, (16, 16), "silu", generator=generator()).double()
     solver = Solver(method, 1e-6, 1e-6, steps=None if method == "dopri5" else 10)
     eager = flow.sample(8, generator(1), Integration(solver))
-    evaluations = flow.counted.forward_evaluations
-    flow.counted.reset()
+    evaluations = flow.counter.forward_evaluations
+    flow.counter.reset()
     compiled = flow.sample(8, generator(1), Integration(solver, compiled=True))
     torch.testing.assert_close(compiled, eager, rtol=1e-10, atol=1e-10)
-    assert flow.counted.forward_evaluations == evaluations
+    assert flow.counter.forward_evaluations == evaluations
 
 
 @pytest.mark.parametrize("name", METHODS)

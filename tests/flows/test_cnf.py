@@ -13,8 +13,8 @@ from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal
 from replications.flows.errors import RequestError
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.checkpoint import compiled_steps
 from replications.flows.ode.solve import Solver
+from replications.flows.ode.step import compiled_steps
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 
@@ -135,16 +135,16 @@ def test_learned_end_time() -> None:
 @pytest.mark.parametrize("learn_T", [False, True])
 def test_a_path_may_end_elsewhere(learn_T: bool) -> None:
     flow, x = cnf(learn_T=learn_T), normal(4, 2)
-    shorter = CNF(flow.counted.field, flow.prior, TIGHT, T=0.6 * flow.T)
+    shorter = CNF(flow.field, flow.prior, TIGHT, T=0.6 * flow.T)
     torch.testing.assert_close(flow.path(x, end=0.6).z, shorter.path(x).z, rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(flow.path(x, end=0.6).delta, shorter.path(x).delta, rtol=1e-7, atol=1e-7)
 
 
 def evaluations(flow: CNF, x: Tensor, integration: Integration) -> int:
-    flow.counted.reset()
+    flow.counter.reset()
     with torch.no_grad():
         flow.path(x, integration=integration)
-    return flow.counted.forward_evaluations
+    return flow.counter.forward_evaluations
 
 
 class Quartic(nn.Module):
@@ -178,9 +178,9 @@ def test_regularizers_steer_only_where_told_to() -> None:
 def test_evaluations_are_counted_both_ways() -> None:
     flow = cnf(Integration(Solver("rk4", steps=4)))
     value = loss(flow, normal(4, 2))
-    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == (16, 0)
+    assert (flow.counter.forward_evaluations, flow.counter.backward_evaluations) == (16, 0)
     value.backward()
-    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == (16, 16)
+    assert (flow.counter.forward_evaluations, flow.counter.backward_evaluations) == (16, 16)
 
 
 def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,11 +192,11 @@ def test_compiled_it_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     flow, x = cnf(integration, learn_T=True), normal(8, 2)
     eps = integration.divergence.draw(x, generator())
     eager = gradient(flow, loss(flow, x, eps))
-    counts = flow.counted.forward_evaluations, flow.counted.backward_evaluations
-    flow.counted.reset()
+    counts = flow.counter.forward_evaluations, flow.counter.backward_evaluations
+    flow.counter.reset()
     flow.integration = dataclasses.replace(integration, compiled=True)
     torch.testing.assert_close(gradient(flow, loss(flow, x, eps)), eager, rtol=1e-10, atol=1e-10)
-    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == counts
+    assert (flow.counter.forward_evaluations, flow.counter.backward_evaluations) == counts
 
 
 def test_size_of_the_toy_flow_of_ffjord() -> None:

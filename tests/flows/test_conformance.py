@@ -148,7 +148,7 @@ FLOWS: dict[str, Case] = {
     "transport": Case(
         transport,
         integration=dataclasses.replace(TIGHT, regularizers=REGULARIZERS),
-        idle=("field.field.potential.c",),
+        idle=("field.potential.c",),
     ),
     "flow matching": Case(matching),
     "flow matching, images": Case(matching_images, (1, 2, 2), cube=True),
@@ -266,8 +266,8 @@ def test_a_chain_adds_up_what_its_flows_give() -> None:
     assert torch.equal(whole.delta, first.delta + second.delta)
     for name, value in whole.integrals.items():
         assert torch.equal(value, first.integrals[name] + second.integrals[name])
-    flow.counted.reset()
+    flow.counter.reset()
     flow.encode(x, integration)
-    assert flow.counted.forward_evaluations == 2 * 8 * 4
+    assert flow.counter.forward_evaluations == 2 * 8 * 4
     with pytest.raises(RequestError, match="at least one flow"):
         Chain([], StandardNormal(2))

@@ -153,7 +153,7 @@ def test_flow_on_the_cube_is_one_map_with_one_jacobian() -> None:
     torch.testing.assert_close(path.delta, torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(path.z, flow.encode(x), rtol=0, atol=1e-7)
     torch.testing.assert_close(flow.decode(path.z), x, rtol=0, atol=1e-7)
-    assert flow.counted.forward_evaluations > 0
+    assert flow.counter.forward_evaluations > 0
 
 
 def test_density_on_the_interval_integrates_to_one() -> None:

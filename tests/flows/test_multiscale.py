@@ -157,7 +157,7 @@ def test_without_dynamics_z_is_the_pixels_in_the_order_of_the_splits() -> None:
     still, x = flow((1, 16, 16), zero_last=True), normal(2, 1, 16, 16)
     with torch.no_grad():
         for block in still._blocks():
-            block.counted.field.layers[-1].bias.zero_()
+            block.field.layers[-1].bias.zero_()
     first = squeeze(x)
     second = squeeze(first[:, :2])
     expected = torch.cat([part.flatten(1) for part in (first[:, 2:], second[:, 4:], second[:, :4])], 1)
@@ -230,7 +230,7 @@ def test_gradient_reaches_every_parameter() -> None:
 def test_evaluations_of_all_blocks_are_counted() -> None:
     made, x = flow(integration=STEPS, blocks=2), normal(2, 1, 8, 8)
     made.log_prob(x).sum().backward()
-    assert made.counted.forward_evaluations == made.counted.backward_evaluations == 6 * 2 * 4
+    assert made.counter.forward_evaluations == made.counter.backward_evaluations == 6 * 2 * 4
 
 
 # -- probes and regularizers ----------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_kinetic_energy_is_a_sum_of_means_over_each_blocks_own_dimensions() -> N
     names = ("kinetic_half_mean", "kinetic_sum")
     made = flow(integration=dataclasses.replace(STEPS, regularizers=names), zero_last=True)
     integrals = made.path(normal(2, 1, 8, 8)).integrals
-    squares = [block.counted.field.layers[-1].bias.square() for block in made._blocks()]
+    squares = [block.field.layers[-1].bias.square() for block in made._blocks()]
     pixels = (64, 16, 16)  # (1, 8, 8), (4, 4, 4) and, after the split, (2, 4, 4)
     expected = (
         0.5 * sum(b.mean() for b in squares),
@@ -282,7 +282,7 @@ def test_jacobian_norm_is_a_sum_of_means_over_each_blocks_own_dimensions() -> No
     made = flow(hidden=(), integration=dataclasses.replace(STEPS, regularizers=("jacobian_mean",)))
     expected = 0.0
     for block, shape in zip(made._blocks(), [(1, 8, 8), (4, 4, 4), (2, 4, 4)], strict=True):
-        at = exact(block.counted.field, torch.tensor(0.0).double(), normal(1, *shape), frobenius=True)
+        at = exact(block.field, torch.tensor(0.0).double(), normal(1, *shape), frobenius=True)
         expected += at.frobenius.item() / math.prod(shape)
     found = made.path(normal(2, 1, 8, 8)).integrals["jacobian_mean"]
     torch.testing.assert_close(found, torch.full((2,), expected, dtype=torch.float64), rtol=1e-10, atol=0)
@@ -292,7 +292,7 @@ def test_every_block_draws_its_own_end_time() -> None:
     made, x = flow(integration=STEPS, zero_last=True), normal(1, 1, 8, 8)
     with torch.no_grad():
         for block in made._blocks():
-            block.counted.field.layers[-1].bias.fill_(1.0)
+            block.field.layers[-1].bias.fill_(1.0)
     integration = dataclasses.replace(STEPS, b=0.5, regularizers=("kinetic_half_mean",))
     draws = generator()
     ends = [1 + 0.5 * (2 * torch.rand((), generator=draws, dtype=torch.float64).item() - 1) for _ in range(3)]

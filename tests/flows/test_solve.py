@@ -11,7 +11,7 @@ from torchdiffeq._impl.odeint import SOLVERS
 from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import NFEBudget, Solver, solve, trajectory
 from replications.flows.ode.solver import ADAPTIVE, METHODS, ONE_STEP
 from replications.flows.ode.step import tableau
@@ -139,12 +139,12 @@ def test_stiff_solver(method):
     def stiff(t, y):
         return -4000 * (y - torch.cos(t)) - torch.sin(t)
 
-    counted = CountedField(stiff)
+    counter = Counter()
     y = torch.ones(2, dtype=torch.float64)
-    end = solve(counted, y, 0.0, 1.5, Solver(method, rtol=1e-6, atol=1e-8))
+    end = solve(stiff, y, 0.0, 1.5, Solver(method, rtol=1e-6, atol=1e-8), counter=counter)
     torch.testing.assert_close(end, math.cos(1.5) * y, rtol=1e-4, atol=0)
     with pytest.raises(NFEBudget):
-        solve(stiff, y, 0.0, 1.5, Solver("dopri5", 1e-6, 1e-8, max_nfe=5 * counted.forward_evaluations))
+        solve(stiff, y, 0.0, 1.5, Solver("dopri5", 1e-6, 1e-8, max_nfe=5 * counter.forward_evaluations))
 
 
 def test_equal_times_change_nothing():
@@ -152,10 +152,10 @@ def test_equal_times_change_nothing():
     assert solve(mlp(), x, 0.3, 0.3) is x
 
 
-@pytest.mark.parametrize("land", [True, False])
+@pytest.mark.parametrize("step_to_end", [True, False])
 @DIRECTIONS
-def test_landing(land, t0, t1):
-    """A solver that lands evaluates nothing past t1; one that interpolates does, and both find y(t1)."""
+def test_stepping_to_the_end(step_to_end, t0, t1):
+    """A solver that steps to the end evaluates nothing past t1; one that interpolates does, and both find y(t1)."""
     seen = []
 
     def field(t, y):
@@ -163,10 +163,10 @@ def test_landing(land, t0, t1):
         return growth(t, y)
 
     y = torch.ones(1, dtype=torch.float64)
-    end = solve(field, y, t0, t1, Solver(rtol=1e-6, atol=1e-6, land=land))
+    end = solve(field, y, t0, t1, Solver(rtol=1e-6, atol=1e-6, step_to_end=step_to_end))
     torch.testing.assert_close(end, grown(y, t0, t1), rtol=1e-4, atol=0)
     past = max((t - t1) * (1 if t1 > t0 else -1) for t in seen)
-    assert (past <= 0) == land
+    assert (past <= 0) == step_to_end
 
 
 @pytest.mark.parametrize("solver", [Solver(rtol=1e-9, atol=1e-9), Solver("rk4", steps=300), Solver("rk4")])
@@ -250,7 +250,8 @@ def test_adjoint_error_falls_with_tolerance(t0, t1):
 
 
 @pytest.mark.parametrize(
-    "second", [Solver("rk4", steps=40), Solver("scipy:LSODA", rtol=1e-8, atol=1e-8), Solver(land=False)]
+    "second",
+    [Solver("rk4", steps=40), Solver("scipy:LSODA", rtol=1e-8, atol=1e-8), Solver(step_to_end=False)],
 )
 @DIRECTIONS
 def test_adjoint_with_a_solver_of_its_own(second, t0, t1):
@@ -294,20 +295,20 @@ def test_a_changed_parameter_is_noticed():
 @EVERY_STEP
 def test_evaluations(method):
     """A step run again costs its stages, less the slope that the step before hands over."""
-    field, x, solver = CountedField(mlp()), points(), solver_of(method)
-    gradients(field, x, 0.0, 1.0, solver, "backprop")
-    forward = field.forward_evaluations
-    assert field.backward_evaluations == 0
-    field.reset()
-    gradients(field, x, 0.0, 1.0, solver, "checkpoint")
-    assert field.forward_evaluations == forward
-    stages, carries = len(tableau(method).nodes), tableau(method).carries
+    field, x, solver, counter = mlp(), points(), solver_of(method), Counter()
+    gradients(field, x, 0.0, 1.0, solver, "backprop", counter=counter)
+    forward = counter.forward_evaluations
+    assert counter.backward_evaluations == 0
+    counter.reset()
+    gradients(field, x, 0.0, 1.0, solver, "checkpoint", counter=counter)
+    assert counter.forward_evaluations == forward
+    stages, hands_over = len(tableau(method).nodes), tableau(method).hands_over
     if method in ONE_STEP:
-        assert field.backward_evaluations == forward == 9 * stages
+        assert counter.backward_evaluations == forward == 9 * stages
     else:  # two evaluations find the first step, and rejected steps are not run again
-        assert 0 < field.backward_evaluations <= forward - 1
+        assert 0 < counter.backward_evaluations <= forward - 1
         per_step = stages - 1  # the first slope is handed over, or the last stage is the next step's first
-        assert (field.backward_evaluations - carries) % per_step == 0
+        assert (counter.backward_evaluations - hands_over) % per_step == 0
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5"])
@@ -319,10 +320,10 @@ def test_memory_of_a_step(method):
     def peak(gradient, n):
         # y' = f on [0, n] with a tolerance that every step of the first guess meets is n steps for dopri5 too
         solver = Solver("rk4", steps=n) if method == "rk4" else Solver(rtol=1e-3, atol=1e-3)
-        counted = CountedField(field)
+        counter = Counter()
         with peak_memory() as measured:
-            solve(counted, x, 0.0, float(n), solver, gradient).sum().backward()
-        return counted.forward_evaluations, measured.bytes
+            solve(field, x, 0.0, float(n), solver, gradient, counter=counter).sum().backward()
+        return counter.forward_evaluations, measured.bytes
 
     def slope(gradient):
         evaluations, peaks = zip(*(peak(gradient, n) for n in (4, 12)), strict=True)
@@ -340,10 +341,9 @@ def test_memory_of_a_step(method):
 )  # of torch's own, on the first import
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_compiled_equals_eager():
-    field, x, solver = CountedField(mlp()), points(), Solver("heun2", steps=6)
+    field, x, solver, counter = mlp(), points(), Solver("heun2", steps=6), Counter()
     end, exact = gradients(field, x, 0.0, 1.0, solver, "checkpoint")
-    field.reset()
-    ours, ours_grads = gradients(field, x, 0.0, 1.0, solver, "checkpoint", compiled=True)
-    assert (field.forward_evaluations, field.backward_evaluations) == (12, 12)
+    ours, ours_grads = gradients(field, x, 0.0, 1.0, solver, "checkpoint", compiled=True, counter=counter)
+    assert (counter.forward_evaluations, counter.backward_evaluations) == (12, 12)
     assert max(relative_errors(ours, end)) < 1e-12
     assert max(relative_errors(ours_grads, exact)) < 1e-10

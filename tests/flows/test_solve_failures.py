@@ -8,7 +8,7 @@ import torch
 
 from replications.flows.errors import RequestError
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Diverged, NFEBudget, Solver, Underflow, solve
 
 DIRECTIONS = pytest.mark.parametrize(("t0", "t1"), [(0.0, 1.0), (0.8, -0.5)])
@@ -26,12 +26,12 @@ def points():
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_blow_up(gradient, sign):
     """y' = sign y^2 from 1 leaves every bound at t = sign."""
-    field = CountedField(lambda t, y: sign * y * y)
+    counter = Counter()
     y = torch.ones(3, dtype=torch.float64, requires_grad=True)
     with pytest.raises((Underflow, Diverged)) as failure:
-        solve(field, y, 0.0, 2 * sign, Solver(), gradient)
+        solve(lambda t, y: sign * y * y, y, 0.0, 2 * sign, Solver(), gradient, counter=counter)
     assert failure.value.last_t == pytest.approx(sign, abs=1e-3)
-    assert failure.value.nfe == field.forward_evaluations
+    assert failure.value.nfe == counter.forward_evaluations
 
 
 def test_underflow():
@@ -67,20 +67,22 @@ def test_a_field_that_is_not_a_number(method):
 def test_budget(method, differentiate):
     adaptive = method in ("dopri5", "scipy:BDF")
     solver = Solver(method, 1e-9, 1e-9, steps=None if adaptive else 20, max_nfe=20)
-    field = CountedField(mlp())
+    field, counter = mlp(), Counter()
     gradient = "checkpoint" if method in ("rk4", "dopri5") else "adjoint"
     with pytest.raises(NFEBudget) as failure, torch.set_grad_enabled(differentiate):
-        solve(field, points(), 0.0, 1.0, solver, gradient)
+        solve(field, points(), 0.0, 1.0, solver, gradient, counter=counter)
     assert failure.value.status == "nfe-budget"
-    assert 16 <= field.forward_evaluations == failure.value.nfe <= 20  # steps on a tape are all or nothing
+    assert (
+        16 <= counter.forward_evaluations == failure.value.nfe <= 20
+    )  # steps that are kept are all or nothing
     assert 0 < failure.value.last_t <= 1
 
 
 @pytest.mark.parametrize("gradient", ["adjoint", "checkpoint"])
 def test_budget_is_of_the_forward_solve(gradient):
-    field = CountedField(mlp())
-    solve(field, points(), 0.0, 1.0, Solver("rk4", steps=4, max_nfe=16), gradient).sum().backward()
-    assert (field.forward_evaluations, field.backward_evaluations) == (16, 16)
+    counter, solver = Counter(), Solver("rk4", steps=4, max_nfe=16)
+    solve(mlp(), points(), 0.0, 1.0, solver, gradient, counter=counter).sum().backward()
+    assert (counter.forward_evaluations, counter.backward_evaluations) == (16, 16)
 
 
 @DIRECTIONS
@@ -117,7 +119,7 @@ def test_failures_survive_a_process_boundary():
         ({"gradient": "magic"}, "unknown gradient"),
         ({"solver": Solver("scipy:BDF"), "gradient": "backprop"}, "gradient='adjoint'"),
         ({"solver": Solver("explicit_adams", steps=9)}, "no checkpointed step"),
-        ({"solver": Solver(land=False)}, "lands on t1"),
+        ({"solver": Solver(step_to_end=False)}, "steps to the end"),
         ({"gradient": "adjoint", "compiled": True}, "compiled"),
         ({"t1": torch.tensor(1.0, requires_grad=True)}, "detach"),
     ],

@@ -29,7 +29,7 @@ def test_faults_of_a_solver(arguments, message):
     [
         (Solver(), "dopri5-1e-5"),
         (Solver(rtol=1e-3, atol=1e-4), "dopri5-1e-3-1e-4"),
-        (Solver(rtol=2.5e-3, atol=2.5e-3, land=False), "dopri5-2.5e-3-interpolated"),
+        (Solver(rtol=2.5e-3, atol=2.5e-3, step_to_end=False), "dopri5-2.5e-3-interpolated"),
         (Solver("rk4", steps=100, max_nfe=9), "rk4-100"),
         (Solver("scipy:BDF"), "scipy:BDF-1e-5"),
         (Solver("implicit_adams", steps=10), "implicit_adams-10-1e-5"),

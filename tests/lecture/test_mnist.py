@@ -32,7 +32,7 @@ def test_parameters_are_those_of_the_lecture() -> None:
 
 
 def test_field_adds_its_time_layer_to_its_network() -> None:
-    field = build(8, **ARGUMENTS).block.counted.field
+    field = build(8, **ARGUMENTS).block.field
     h = torch.zeros(1, 64)
     slopes = [field(torch.tensor(t), h) for t in (0.0, 1.0, 2.0)]
     torch.testing.assert_close(slopes[2] - slopes[1], slopes[1] - slopes[0])

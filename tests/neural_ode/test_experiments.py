@@ -48,12 +48,12 @@ def test_mnist_runs_and_its_ode_networks_start_alike(tmp_path: Path) -> None:
     runs = {variant: perform(MNIST, variant, tmp_path) for variant in MNIST.variants}
     for run in runs.values():
         assert_declared(run, MNIST)
-    counted = {variant for variant, run in runs.items() if "nfe_forward" in run.metrics}
-    assert counted == {"rknet", "odenet", "odenet_checkpoint"}
+    counter = {variant for variant, run in runs.items() if "nfe_forward" in run.metrics}
+    assert counter == {"rknet", "odenet", "odenet_checkpoint"}
     losses = {variant: run.curves["loss"].y[0] for variant, run in runs.items()}
     assert losses["odenet"] == pytest.approx(losses["rknet"], rel=1e-5)
     assert losses["odenet_checkpoint"] == pytest.approx(losses["rknet"], rel=1e-5)
-    gradient_errors = {v: runs[v].metrics["gradient_error"].value for v in counted}
+    gradient_errors = {v: runs[v].metrics["gradient_error"].value for v in counter}
     assert gradient_errors["rknet"] == 0
     assert gradient_errors["odenet_checkpoint"] < 1e-4 < gradient_errors["odenet"]
     assert load_model(write(tmp_path, Record(runs["odenet"].identity, "done"))).training is False

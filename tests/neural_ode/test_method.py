@@ -65,7 +65,7 @@ def gradients(gradient: str, tolerance: float) -> tuple[Tensor, Tensor, tuple[in
     logits.square().sum().backward()
     block = ode_block(model)
     assert block is not None
-    counts = block.counted.forward_evaluations, block.counted.backward_evaluations
+    counts = block.counter.forward_evaluations, block.counter.backward_evaluations
     return logits.detach(), torch.cat([p.grad.flatten() for p in model.parameters()]), counts
 
 
@@ -91,7 +91,7 @@ def test_one_euler_step_is_a_residual_layer() -> None:
     assert block is not None
     block.solver = Solver("euler", steps=1)
     h = torch.randn(1, 64, 6, 6, generator=generator(), dtype=torch.float64)
-    expected = h + block.counted.field(torch.tensor(0.0).double(), h)
+    expected = h + block.field(torch.tensor(0.0).double(), h)
     torch.testing.assert_close(block(h), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -182,9 +182,9 @@ def test_layers_are_passed_in_order_and_counted() -> None:
     for n in range(3):
         z = z + u_hat[n] * torch.tanh(z @ made.w[n] + made.b[n])[:, None]
     torch.testing.assert_close(made.encode(x), z)
-    assert made.counted.forward_evaluations == 3
+    assert made.counter.forward_evaluations == 3
     made.decode(z)
-    assert made.counted.forward_evaluations == 6
+    assert made.counter.forward_evaluations == 6
 
 
 def test_root() -> None:

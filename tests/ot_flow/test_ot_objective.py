@@ -15,8 +15,8 @@ from bench.errors import UserError
 from bench.measure.memory import peak_memory
 from replications.flows.density.cnf import CNF
 from replications.flows.density.priors import StandardNormal
-from replications.flows.ode.checkpoint import compiled_steps
 from replications.flows.ode.solve import Solver, trajectory
+from replications.flows.ode.step import compiled_steps
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.experiments.tabular.declaration import SETS
 from replications.ot_flow.method import build, clamp, costs, in_training, objective, rk4
@@ -82,7 +82,7 @@ def test_straightness_is_the_integral_of_what_departs_from_the_chord() -> None:
     flow, x, n = flow_of(potential()), normal(5, DIM), 101
     times = torch.linspace(0, 1, n, dtype=torch.float64)
     with torch.no_grad():
-        states = trajectory(flow.counted, x, times, Solver("rk4", steps=4 * (n - 1)))
+        states = trajectory(flow.counter, x, times, Solver("rk4", steps=4 * (n - 1)))
         chord = states[-1] - states[0]
         departed = torch.stack([(flow.field(t, y) - chord).square().sum(1) for t, y in zip(times, states)])
         weights = torch.ones(n, dtype=torch.float64)  # Simpson's: 1 4 2 4 ... 4 1
@@ -155,10 +155,10 @@ def test_compiled_steps_give_the_gradient_of_eager_ones(monkeypatch: pytest.Monk
     monkeypatch.setattr(replications.flows.ode.integrate, "compiled_steps", lambda *_: traced)
     flow, x = flow_of(potential()), normal(8, DIM)
     eager = gradient(flow, x)
-    counts = flow.counted.forward_evaluations, flow.counted.backward_evaluations
-    flow.counted.reset()
+    counts = flow.counter.forward_evaluations, flow.counter.backward_evaluations
+    flow.counter.reset()
     torch.testing.assert_close(gradient(flow, x, compiled=True), eager, rtol=1e-10, atol=1e-10)
-    assert (flow.counted.forward_evaluations, flow.counted.backward_evaluations) == counts == (20, 20)
+    assert (flow.counter.forward_evaluations, flow.counter.backward_evaluations) == counts == (20, 20)
 
 
 def test_a_training_step_stores_the_state_of_each_step_and_no_more() -> None:

@@ -11,7 +11,7 @@ from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, write
 from bench.registry import resolve
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.steer.experiments.stiff import figures
 from replications.steer.experiments.stiff.declaration import INTERVAL, STIFF, B, StiffConfig
 from replications.steer.experiments.stiff.run import build, draw_length, exact, predict, segment_loss, slope
@@ -82,7 +82,7 @@ def test_b_is_that_of_the_authors_code() -> None:
 def loss(length: float, own_times: bool) -> float:
     config = dataclasses.replace(MILD, own_times=own_times)
     starts = torch.tensor([0, 4, 9])
-    return segment_loss(CountedField(Equation()), TIMES, TRUTH, starts, length, config).item()
+    return segment_loss(Equation(), TIMES, TRUTH, starts, length, config, Counter()).item()
 
 
 def test_the_equation_itself_has_no_loss_at_its_own_times_and_some_when_all_start_at_zero() -> None:

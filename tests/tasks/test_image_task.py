@@ -201,7 +201,7 @@ def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None
     # 2 |A|_F^2 with A the symmetric part of J.
     job, _ = new_run("rnode", tmp_path)
     flow = build((1, 4, 4), (), blocks=1, learn_T=False)
-    field, x = flow.counted.field, torch.rand(2, 1, 4, 4, generator=job.torch_generator("x"))
+    field, x = flow.flow.scales[0].before[0].field, torch.rand(2, 1, 4, 4, generator=job.torch_generator("x"))
     jacobian = torch.autograd.functional.jacobian(
         lambda y: field(torch.tensor(0.0), y), torch.zeros(1, 1, 4, 4)
     )

@@ -125,7 +125,7 @@ def regression(run: Run, flow: CNF, law: Fresh, config: ConvergenceConfig) -> Lo
 
     def loss(i: int) -> Tensor:
         x1 = law.batch(i, config.batch).points
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, draw(method, x1, run.torch_generator(f"draw/{i}")))
 
     return loss

@@ -28,7 +28,6 @@ from replications.flows.density.flow import Flow, Path, Prior
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.density.regularizers import REGULARIZERS, needs_frobenius
 from replications.flows.errors import RequestError
-from replications.flows.ode.counter import CountedField
 from replications.flows.ode.solve import solve
 
 State = Tensor | tuple[Tensor, ...]
@@ -62,14 +61,9 @@ class CNF(Flow):
         super().__init__(prior)
         if T <= 0:
             raise RequestError(f"the end time T must be positive, got {T:g}")
-        self.field, self.integration = CountedField(field), integration
+        self.field, self.integration = field, integration
         self.root_T = nn.Parameter(torch.tensor(math.sqrt(T))) if learn_T else None
         self._given_T = T
-
-    @property
-    def counted(self) -> CountedField:
-        """The field with its counts of forward and backward evaluations."""
-        return self.field
 
     @property
     def T(self) -> float:
@@ -123,12 +117,10 @@ class CNF(Flow):
     ) -> Parts:
         """Solve from `start` to `end`, multiples of T."""
         unit = self._given_T if self.root_T is None else 1.0
-        # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
-        inner = cast(nn.Module, self.field.field)
+        field = self.field
         if slopes is not _alone or self.root_T is not None:  # else the slope is the field's own
-            inner = _Dynamics(inner, slopes, self.root_T)
-        field = CountedField(inner)
-        field._counts = self.field._counts
+            # An object for each solve: a backward pass that comes after the next solve still meets its own probes.
+            field = _Dynamics(self.field, slopes, self.root_T)
         return solve(
             field,
             state,
@@ -137,6 +129,7 @@ class CNF(Flow):
             integration.solver,
             integration.gradient,
             compiled=integration.compiled,
+            counter=self.counter,
         )
 
 

@@ -12,7 +12,6 @@ from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow, Path, Prior
 from replications.flows.density.integration import Integration
 from replications.flows.errors import RequestError
-from replications.flows.ode.counter import CountedField
 
 
 class Chain(Flow):
@@ -32,12 +31,7 @@ class Chain(Flow):
             raise RequestError("a chain needs at least one flow")
         self.flows = nn.ModuleList(flows)
         for flow in flows:
-            flow.counted._counts = self.counted._counts
-
-    @property
-    def counted(self) -> CountedField:
-        """The first flow's field, with the counts of all flows."""
-        return cast(CNF, self.flows[0]).counted
+            flow.counter = self.counter
 
     def path(
         self,

@@ -91,11 +91,11 @@ def likelihood(
         clock: reads the time.
     """
     parts = x.split(batch)
-    flow.counted.reset()
+    flow.counter.reset()
     start = clock()
     log_p = torch.cat([flow.log_prob(part, generator=generator, integration=integration) for part in parts])
     seconds = clock() - start
-    nfe = flow.counted.forward_evaluations / len(parts)
+    nfe = flow.counter.forward_evaluations / len(parts)
     return Likelihood(log_p.double().cpu(), math.prod(x.shape[1:]), nfe, seconds)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from replications.flows.density.integration import Integration
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 
 
 class Prior(Protocol):
@@ -46,16 +46,14 @@ class Flow(nn.Module, ABC):
 
     Args:
         prior: density p_0 of z.
+
+    Attributes:
+        counter: of all evaluations of the flow's fields, forward and backward.
     """
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
-        self.prior = prior
-
-    @property
-    @abstractmethod
-    def counted(self) -> CountedField:
-        """The flow's field, with the counts of all evaluations of the flow."""
+        self.prior, self.counter = prior, Counter()
 
     @abstractmethod
     def path(

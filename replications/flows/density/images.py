@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from replications.flows.density.flow import Flow, Path
 from replications.flows.density.integration import Integration
 from replications.flows.errors import RequestError
-from replications.flows.ode.counter import CountedField
 
 
 def dequantise(v: Tensor, levels: int, generator: torch.Generator | None) -> Tensor:
@@ -124,12 +123,8 @@ class UnitCubeFlow(Flow):
 
     def __init__(self, flow: Flow, alpha: float | None) -> None:
         super().__init__(flow.prior)
+        self.counter = flow.counter
         self.flow, self.map = flow, Centre() if alpha is None else Logit(alpha)
-
-    @property
-    def counted(self) -> CountedField:
-        """The field of the flow of y."""
-        return self.flow.counted
 
     def path(
         self,

@@ -33,7 +33,6 @@ from replications.flows.density.flow import Flow, Path
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.density.priors import StandardNormal
 from replications.flows.errors import RequestError
-from replications.flows.ode.counter import CountedField
 
 SMALLEST = 4
 """Pixels a side of the smallest image that has a scale of its own."""
@@ -120,12 +119,7 @@ class MultiScale(Flow):
         self.sizes = [math.prod(state) for state in states for _ in range(blocks)]
         self.ends = [level.end for level in levels]
         for block in self._blocks():
-            block.counted._counts = self.counted._counts
-
-    @property
-    def counted(self) -> CountedField:
-        """The first block's field, with the counts of all blocks."""
-        return next(self._blocks()).counted
+            block.counter = self.counter
 
     def draw(self, x: Tensor, generator: torch.Generator, integration: Integration) -> Tensor | None:
         """Return probes `(K, B, E)` for one `path` of images x, None where none are needed.

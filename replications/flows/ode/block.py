@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve
 
 
@@ -19,18 +19,18 @@ class ODEBlock(nn.Module):
         t1: end of the integration.
 
     Attributes:
-        counted: the field with its counts of forward and backward evaluations.
+        counter: of the evaluations of the field, forward and backward.
     """
 
     def __init__(
         self, field: nn.Module, solver: Solver, gradient: str = "backprop", t0: float = 0.0, t1: float = 1.0
     ) -> None:
         super().__init__()
-        self.counted = CountedField(field)
+        self.field, self.counter = field, Counter()
         self.solver, self.gradient, self.t0, self.t1 = solver, gradient, t0, t1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x(t1), of the shape of x(t0)."""
-        end = solve(self.counted, x, self.t0, self.t1, self.solver, self.gradient)
+        end = solve(self.field, x, self.t0, self.t1, self.solver, self.gradient, counter=self.counter)
         assert isinstance(end, Tensor)  # a tensor in, a tensor out
         return end

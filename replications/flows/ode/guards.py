@@ -1,20 +1,17 @@
-"""A field as torchdiffeq sees it: on one tensor, its evaluations counted, the failures of a solve named."""
+"""A field with its evaluations counted and the failures of a solve named."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from replications.flows.errors import SolveFailure
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solver import Solver
-
-Field = Callable[[Any, Any], Any]
+from replications.flows.ode.state import Field, Shapes, evaluate
 
 
 class Underflow(SolveFailure):
@@ -38,64 +35,30 @@ class Diverged(SolveFailure):
         super().__init__("diverged", message, last_t, nfe)
 
 
-class FlatField:
-    """A field on one tensor: the parts of a tuple state laid end to end, a tensor as it is.
+class GuardedField:
+    """What a solve sees of a field: its values on one tensor, its budget, and typed errors where a step must fail.
+
+    torchdiffeq calls `callback_step` before each step of an adaptive method; it raises a typed error where torchdiffeq
+    itself would end in an assertion.
 
     Args:
         field: f, called as `field(t, y)`.
-        shapes: of the parts of y; None for a tensor.
-    """
-
-    def __init__(self, field: Field, shapes: list[torch.Size] | None) -> None:
-        self.field, self.shapes = field, shapes
-
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return f(t, y)."""
-        if self.shapes is None:
-            return cast(Tensor, self.field(t, y))
-        return self.join(self.field(t, self.split(y)))
-
-    def join(self, state: Any) -> Tensor:
-        """Return a state as one tensor."""
-        return state if self.shapes is None else torch.cat([part.reshape(-1) for part in state])
-
-    def split(self, y: Tensor) -> Any:
-        """Undo `join`, on any number of leading axes."""
-        if self.shapes is None:
-            return y
-        parts = y.split([shape.numel() for shape in self.shapes], dim=-1)
-        return tuple(part.reshape((*y.shape[:-1], *shape)) for part, shape in zip(parts, self.shapes))
-
-    def around(self, field: Field) -> FlatField:
-        """Return another field on the same tensor."""
-        return FlatField(field, self.shapes)
-
-    def with_parameters(self, params: dict[str, Tensor]) -> FlatField:
-        """Return the field at other values of the parameters of its module."""
-        field: Any = self.field
-        return self.around(lambda t, y: functional_call(field, params, (t, y))) if params else self
-
-    @torch.no_grad()
-    def norm(self, y: Tensor) -> Tensor:
-        """Return the largest root mean square of the parts; without gradient, so the first step has none."""
-        parts = (y,) if self.shapes is None else self.split(y)
-        return torch.stack([part.abs().square().mean().sqrt() for part in parts]).max()
-
-
-class Watch:
-    """What a solver integrates in place of a flat field.
-
-    torchdiffeq calls `callback_step` before each step of an adaptive method; where the step must fail, that
-    raises a typed error ahead of torchdiffeq's bare assertion.
+        shapes: of the parts of its state.
+        solver: method and budget.
+        t0: start.
+        t1: end.
+        counter: counts the evaluations.
 
     Attributes:
         nfe: evaluations so far.
         sign: of t1 - t0.
     """
 
-    def __init__(self, flat: FlatField, solver: Solver, t0: float, t1: float) -> None:
-        self.flat, self.solver, self.t1, self.budget = flat, solver, t1, solver.max_nfe
-        self.nfe = 0
+    def __init__(
+        self, field: Field, shapes: Shapes, solver: Solver, t0: float, t1: float, counter: Counter
+    ) -> None:
+        self.field, self.shapes, self.solver, self.counter = field, shapes, solver, counter
+        self.t1, self.budget, self.nfe = t1, solver.max_nfe, 0
         self.last_t: float | Tensor = t0
         self.sign = 1.0 if t1 > t0 else -1.0
         if solver.adaptive:
@@ -104,7 +67,7 @@ class Watch:
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted."""
         self.spend(t, 1)
-        return self.flat(t, y)
+        return evaluate(self.field, self.shapes, t, y)
 
     def spend(self, t: float | Tensor, evaluations: int) -> None:
         """Count evaluations about to happen at t.
@@ -117,6 +80,7 @@ class Watch:
             raise NFEBudget(f"{needs} to reach t = {self.t1:g}", float(t), self.nfe)
         self.nfe += evaluations
         self.last_t = t
+        self.counter.count(evaluations)
 
     def finish(self, end: Tensor) -> None:
         """End the forward solve: no budget holds from here on, for a backward pass.
@@ -145,8 +109,8 @@ class Watch:
         if t + size == t:
             raise Underflow(f"the step size {size:.1e} is too small to move t = {t:g}", t, self.nfe)
 
-    def watch_adjoint(self) -> None:
-        """Check the steps of an adjoint solve too."""
+    def check_adjoint_steps(self) -> None:
+        """Check the steps of an adjoint solve too: torchdiffeq runs it from t1 to t0 in a time that increases."""
 
         def check(increasing_t: Tensor, augmented: tuple[Tensor, ...], dt: Tensor) -> None:
             self._check_step(-self.sign, self.sign * increasing_t, augmented[1], dt)

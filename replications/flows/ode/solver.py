@@ -26,7 +26,7 @@ class Solver:
         atol: absolute tolerance, likewise.
         steps: number of equal steps from t0 to t1, for methods with fixed steps.
         max_nfe: largest number of function evaluations of one forward solve; None for no limit.
-        land: an adaptive method shortens its last step to end on t1, else it steps past it and interpolates.
+        step_to_end: an adaptive method shortens its last step to end on t1, else it steps past it and interpolates.
 
     Raises:
         RequestError: unknown method, a number out of range, or steps for a method that chooses its own.
@@ -37,7 +37,7 @@ class Solver:
     atol: float = 1e-5
     steps: int | None = None
     max_nfe: int | None = None
-    land: bool = True
+    step_to_end: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -68,7 +68,7 @@ class Solver:
             parts.append(str(self.steps))
         if not self.fixed or self.method == "implicit_adams":
             parts += dict.fromkeys((_short(self.rtol), _short(self.atol)))
-        if self.adaptive and not self.land:
+        if self.adaptive and not self.step_to_end:
             parts.append("interpolated")
         return "-".join(parts)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from replications.flows.errors import SolveFailure
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.training.host import Host
 from replications.flows.training.log import Log
 from replications.flows.training.settings import Training
@@ -28,7 +28,7 @@ def train(
     settings: Training,
     validate: Callable[[], float] | None = None,
     on_iteration: Callable[[int], None] | None = None,
-    counted: CountedField | None = None,
+    counter: Counter | None = None,
     phase: str = "train",
 ) -> Log:
     """Train a model in place, from the run's checkpoint where there is one, and return the log.
@@ -42,7 +42,7 @@ def train(
         settings: how to train.
         validate: value to be low, of the weights that would be kept now.
         on_iteration: called with the iteration after each step.
-        counted: field whose evaluations are logged, one entry an iteration.
+        counter: of evaluations that are logged, one entry an iteration.
         phase: tells trainings of one run apart.
 
     Raises:
@@ -52,7 +52,7 @@ def train(
     trainer.resume()
     while not trainer.finished:
         i = len(trainer.log.losses)
-        trainer.step(i, loss, counted)
+        trainer.step(i, loss, counter)
         every = settings.validate_every
         if validate and (i + 1 == settings.iterations or (every and (i + 1) % every == 0)):
             trainer.validate(validate)
@@ -83,10 +83,10 @@ class _Trainer:
         ended = len(self.log.losses) >= settings.iterations or 0 < settings.patience <= self.log.stale
         return ended or 0 < settings.drops < self.dropped
 
-    def step(self, i: int, loss: Callable[[int], Tensor], counted: CountedField | None) -> None:
+    def step(self, i: int, loss: Callable[[int], Tensor], counter: Counter | None) -> None:
         start = time.perf_counter()
-        if counted is not None:
-            counted.reset()
+        if counter is not None:
+            counter.reset()
         rate = self.settings.lr_at(i, self.stalest, self.dropped)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -105,9 +105,9 @@ class _Trainer:
         self.run.synchronize()
         self.log.seconds.append(time.perf_counter() - start)
         self.log.losses.append(number)
-        if counted is not None:
-            self.log.nfe_forward.append(counted.forward_evaluations)
-            self.log.nfe_backward.append(counted.backward_evaluations)
+        if counter is not None:
+            self.log.nfe_forward.append(counter.forward_evaluations)
+            self.log.nfe_backward.append(counter.backward_evaluations)
 
     def validate(self, validate: Callable[[], float]) -> None:
         with self.averaged():

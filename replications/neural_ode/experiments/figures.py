@@ -40,12 +40,12 @@ def _lines(
 
 def training(records: Sequence[Record]) -> Any | None:
     """Loss, and evaluations of the field in the forward and the backward pass, over training."""
-    trained, counted = _first_seed(records, "loss"), _first_seed(records, "nfe_forward")
-    if not counted:
+    trained, counter = _first_seed(records, "loss"), _first_seed(records, "nfe_forward")
+    if not counter:
         return None
     figure, axes = new_figure(1, 3)
     colours = _colours(records)
-    panels = (trained, "loss"), (counted, "nfe_forward"), (counted, "nfe_backward")
+    panels = (trained, "loss"), (counter, "nfe_forward"), (counter, "nfe_backward")
     for ax, (chosen, curve) in zip(axes, panels, strict=True):
         _lines(ax, chosen, curve, colours)
         ax.set(xlabel="iteration", ylabel=curve.replace("_", " ").replace("nfe", "NFE"))

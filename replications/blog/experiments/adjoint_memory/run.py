@@ -123,7 +123,7 @@ def run(run: Run, config: AdjointMemory) -> None:
         return functional.cross_entropy(model(data.train[chosen]), data.train_labels[chosen])
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
-    log = train(run, model, loss, settings, counted=model.block.counted, phase="classifier")
+    log = train(run, model, loss, settings, counter=model.block.counter, phase="classifier")
     record_curves(run, log)
     protocol = f"{protocol_of(config)}/{config.iterations} iterations"
     run.metric("train_time", log.train_time, protocol)
@@ -174,11 +174,11 @@ def _features(extractor: Extractor, raw: Tensor, normalise: Callable[[Tensor], T
 
 @torch.no_grad()
 def _test(run: Run, model: Classifier, data: Features, protocol: str) -> None:
-    model.block.counted.reset()
+    model.block.counter.reset()
     logits = model(data.test)
     correct = (logits.argmax(1) == data.test_labels).double().mean()
     run.metric("test_accuracy", 100 * float(correct), protocol, n=len(data.test))
-    run.metric("nfe_test", model.block.counted.forward_evaluations, f"{protocol}/one batch")
+    run.metric("nfe_test", model.block.counter.forward_evaluations, f"{protocol}/one batch")
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,10 @@ def _measure(run: Run, config: AdjointMemory, model: Classifier, data: Features)
     solver = protocol_of(config)
     protocol, passes = f"{solver}/batch {config.batch}", Passes(run, config, model, data)
     passes.once(passes.variant)  # first use allocates workspaces
-    model.block.counted.reset()
+    model.block.counter.reset()
     run.metric("peak_memory", passes.peak(passes.variant), protocol)
-    run.metric("nfe_forward", model.block.counted.forward_evaluations, protocol)
-    run.metric("nfe_backward", model.block.counted.backward_evaluations, protocol)
+    run.metric("nfe_forward", model.block.counter.forward_evaluations, protocol)
+    run.metric("nfe_backward", model.block.counter.backward_evaluations, protocol)
     run.metric("resident_memory", resident_peak(), "process, extractor and training included")
     times, ratios = _turns(run, config.repeats, passes)
     run.metric("forward_backward_time", statistics.median(times), f"{protocol}/median", n=len(times))

@@ -42,5 +42,5 @@ def follow(run: Run, flow: CNF, config: Density2dConfig) -> None:
     """Keep the paths of points of the base, `(TIMES, PATHS, 2)`."""
     z = flow.prior.sample(PATHS, run.torch_generator("paths"), dtype=torch.float32, device=run.device)
     times = torch.linspace(flow.T, 0, TIMES, dtype=torch.float64)
-    path = trajectory(flow.counted, z, times, in_test(config).solver).double().cpu()
+    path = trajectory(flow.field, z, times, in_test(config).solver).double().cpu()
     run.artifact("paths", path.float())

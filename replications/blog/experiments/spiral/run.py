@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.data.series import spiral
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
@@ -46,7 +46,7 @@ def run(run: Run, config: Spiral) -> None:
     field = MlpField(2, (config.width, config.width), run.torch_generator("field"), time="none").to(
         run.device
     )
-    counted = CountedField(field)
+    counter = Counter()
     solver = Solver("dopri5", rtol=config.rtol, atol=config.atol)
     step = float(times[1])
 
@@ -55,10 +55,10 @@ def run(run: Run, config: Spiral) -> None:
         starts = torch.randint(len(times) - config.segment, (config.batch,), generator=generator).to(
             run.device
         )
-        return segment_loss(counted, observed, starts, step, config, solver)
+        return segment_loss(field, observed, starts, step, config, solver, counter)
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
-    log = train(run, field, loss, settings, counted=counted)
+    log = train(run, field, loss, settings, counter=counter)
     record_curves(run, log)
     protocol = f"{config.iterations} iterations/dopri5-{config.rtol:g}"
     run.metric("train_time", log.train_time, protocol)
@@ -73,10 +73,17 @@ def run(run: Run, config: Spiral) -> None:
 
 
 def segment_loss(
-    field: nn.Module, observed: Tensor, starts: Tensor, step: float, config: Spiral, solver: Solver
+    field: nn.Module,
+    observed: Tensor,
+    starts: Tensor,
+    step: float,
+    config: Spiral,
+    solver: Solver,
+    counter: Counter | None = None,
 ) -> Tensor:
     """Return the mean squared error at the ends of the segments that begin at the observations `starts` `(B,)`."""
-    end = solve(field, observed[starts], 0.0, config.segment * step, solver, config.gradient)
+    horizon = config.segment * step
+    end = solve(field, observed[starts], 0.0, horizon, solver, config.gradient, counter=counter)
     return (end - observed[starts + config.segment]).square().mean()
 
 
@@ -87,13 +94,13 @@ def _evaluate(run: Run, config: Spiral, field: nn.Module, a: Array, times: Array
         (np.array(config.start)[None], unseen_starts(run.numpy_generator("unseen"), config))
     )
     exact = np.stack([spiral(a, y0, times) for y0 in starts], 1)  # (T, 1 + unseen, 2)
-    solver = Solver("dopri5", rtol=config.test_tolerance, atol=config.test_tolerance, land=False)
-    counted = CountedField(field)
+    solver = Solver("dopri5", rtol=config.test_tolerance, atol=config.test_tolerance, step_to_end=False)
+    counter = Counter()
     z0 = torch.tensor(starts, dtype=torch.float32, device=run.device)
-    z = trajectory(counted, z0, torch.tensor(times), solver).cpu().double().numpy()
+    z = trajectory(field, z0, torch.tensor(times), solver, counter).cpu().double().numpy()
     off = z - exact
     protocol = f"dopri5-{config.test_tolerance:g}/{len(times)} times, interpolated"
-    run.metric("nfe_test", counted.forward_evaluations, protocol)
+    run.metric("nfe_test", counter.forward_evaluations, protocol)
     run.metric("trajectory_error", rms(off[:, 0]), protocol)
     run.metric("trajectory_error[unseen starts]", rms(off[:, 1:]), f"{protocol}/{config.unseen} starts")
     run.metric("mean_error", mean_length(off[:, 0]), f"{protocol}/Euclidean")

@@ -105,9 +105,9 @@ def map_mass(flow: Flow, x: Tensor, integration: Integration) -> float:
 def integrate(flow: Flow, x: Tensor, integration: Integration, batch: int) -> tuple[Tensor, float]:
     """Return log p `(N,)` at the points and the mean NFE of a solve of `batch` neighbours."""
     parts = x.split(batch)
-    flow.counted.reset()
+    flow.counter.reset()
     log_p = torch.cat([flow.log_prob(part, integration=integration) for part in parts])
-    return log_p.double(), flow.counted.forward_evaluations / len(parts)
+    return log_p.double(), flow.counter.forward_evaluations / len(parts)
 
 
 def masses(run: Run, flow: Flow, config: DensityConfig) -> None:

@@ -25,7 +25,7 @@ from replications.ffjord.method import build
 from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import EXACT, Divergence
 from replications.flows.density.integration import Integration
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import NFEBudget, Solver, Underflow, solve
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
@@ -72,7 +72,7 @@ def trained(run: Run, config: TraceConfig) -> CNF:
         x = data.batch(i, config.flow_batch).points
         return -flow.log_prob(x, generator=generator, integration=integration).mean()
 
-    train(run, flow, loss, Training(config.iterations, config.learning_rate), counted=flow.counted)
+    train(run, flow, loss, Training(config.iterations, config.learning_rate), counter=flow.counter)
     return flow
 
 
@@ -109,14 +109,13 @@ def count(
     flow: CNF, x: Tensor, kind: str, tolerance: float, fresh: bool, generator: torch.Generator, budget: int
 ) -> tuple[int, float]:
     """Return the NFE of a solve over [0, T] and the share of it that was done, below 1 where it failed."""
-    field: nn.Module = flow.field.field  # type: ignore[assignment]  # a CNF's field is a module
-    counted = CountedField(Estimated(field, Divergence(kind), generator, fresh))
+    field, counter = Estimated(flow.field, Divergence(kind), generator, fresh), Counter()
     solver = Solver(rtol=tolerance, atol=tolerance, max_nfe=budget)
     try:
-        solve(counted, (x, x.new_zeros(len(x))), 0.0, flow.T, solver)
+        solve(field, (x, x.new_zeros(len(x))), 0.0, flow.T, solver, counter=counter)
     except (NFEBudget, Underflow) as end:
-        return counted.forward_evaluations, (end.last_t or 0.0) / flow.T
-    return counted.forward_evaluations, 1.0
+        return counter.forward_evaluations, (end.last_t or 0.0) / flow.T
+    return counter.forward_evaluations, 1.0
 
 
 def evaluations(run: Run, flow: CNF, x: Tensor, kind: str, config: TraceConfig) -> None:

@@ -77,9 +77,9 @@ def draw_images(
     start = clock()
     for part in labels.split(batch):
         sampler = flow if w is None else of_class(flow, part.to(device), w)
-        sampler.counted.reset()
+        sampler.counter.reset()
         x = sampler.sample(len(part), generator, integration)
-        counts.append(sampler.counted.forward_evaluations)
+        counts.append(sampler.counter.forward_evaluations)
         parts.append((levels * x).floor().clamp(0, levels - 1).cpu())
     seconds = clock() - start
     return Drawn(to_bytes(torch.cat(parts), levels), labels, statistics.fmean(counts), seconds)
@@ -184,7 +184,7 @@ def bits(
         batch: images solved together.
     """
     parts = v.split(batch)
-    flow.counted.reset()
+    flow.counter.reset()
     start = clock()
     found = [
         torch.cat([importance_log_prob(flow, part, levels, 1, generator, integration) for part in parts])
@@ -192,5 +192,5 @@ def bits(
     ]
     log_p = torch.stack(found).double().cpu()
     seconds, solves = clock() - start, len(parts) * draws
-    nfe = flow.counted.forward_evaluations / solves
+    nfe = flow.counter.forward_evaluations / solves
     return Bits(log_p, math.prod(v.shape[1:]), levels, nfe, solves, seconds)

@@ -71,7 +71,7 @@ def train(
         generator = run.torch_generator(f"draw/{iteration}")
         drawn = draw(method, x1 := flow.map(x)[0], generator)
         labels = drop_labels(classes, config.drop, data.classes, generator) if config.conditional else None
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn, labels)
 
     def validate() -> float:

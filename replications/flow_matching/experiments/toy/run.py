@@ -89,7 +89,7 @@ def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMat
     def loss(i: int) -> Tensor:
         x0, x1 = pairs(i)
         drawn = draw(method, x1, run.torch_generator(f"draw/{i}"), x0)
-        flow.counted.count(1)
+        flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn)
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from replications.flows.fields.mlp import initialise
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve
 
 if TYPE_CHECKING:
@@ -71,15 +71,15 @@ def run(run: Run, config: InversionConfig) -> None:
     """Record how well a flow inverts, what a solve costs, and the error of the printed adjoint."""
     generator = run.torch_generator("states")
     x, cotangent = torch.randn(2, config.batch, config.dim, dtype=torch.float64, generator=generator)
-    field = CountedField(NotesField(config.field, config.dim, config.width, run.torch_generator("field")))
+    field = NotesField(config.field, config.dim, config.width, run.torch_generator("field"))
+    counter = Counter()
     adaptive = Solver("dopri5", rtol=config.rtol, atol=config.atol, max_nfe=config.max_nfe)
     fixed = Solver("rk4", steps=config.steps)
     protocol = f"{adaptive.protocol}/batch-{config.batch}"
     run.metric("inversion_error[rk4]", there_and_back(field, x, fixed), f"{fixed.protocol}/max")
-    field.reset()
     with torch.no_grad():
-        solve(field, x, 0.0, 1.0, adaptive)
-    run.metric("nfe", field.forward_evaluations, protocol)
+        solve(field, x, 0.0, 1.0, adaptive, counter=counter)
+    run.metric("nfe", counter.forward_evaluations, protocol)
     run.metric("inversion_error", there_and_back(field, x, adaptive), f"{protocol}/max")
     if config.field == "smooth":
         report_gradients(run, field, x, cotangent)

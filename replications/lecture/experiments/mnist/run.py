@@ -139,7 +139,7 @@ def fit(
 
     settings = Training(iterations, config.learning_rate, validate_every=batches.per_epoch)
     log = train(
-        run, trained, loss, settings, lambda: 100 - accuracy(model, *test)[0], counted=model.block.counted
+        run, trained, loss, settings, lambda: 100 - accuracy(model, *test)[0], counter=model.block.counter
     )
     report_training(run, config, model.block.solver, log, batches.per_epoch)
     if iterations == config.epochs * batches.per_epoch:
@@ -179,13 +179,13 @@ def with_solver(model: Classifier, solver: Solver, gradient: str) -> Classifier:
 @torch.no_grad()
 def accuracy(model: Classifier, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Return the share classified rightly, in percent, and the mean NFE of a batch's forward pass."""
-    counted = model.block.counted
-    counted.reset()
+    counter = model.block.counter
+    counter.reset()
     parts = x.split(TEST_BATCH)
     right = sum(
         (model(part).argmax(1) == labels).sum().item() for part, labels in zip(parts, y.split(TEST_BATCH))
     )
-    return 100 * right / len(x), counted.forward_evaluations / len(parts)
+    return 100 * right / len(x), counter.forward_evaluations / len(parts)
 
 
 def report_test(

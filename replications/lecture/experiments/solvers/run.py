@@ -31,7 +31,7 @@ from torch import Tensor
 from bench.measure.clock import time_repeats
 from bench.stats import fit_exponent
 from replications.flows.errors import SolveFailure
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, trajectory
 from replications.lecture.experiments.solvers.problems import (
     Decay,
@@ -94,22 +94,29 @@ def integrate(problem: Problem, method: str, times: Tensor, rtol: float = 1e-3) 
 
     A method with a fixed step takes one between two times; an adaptive one has tolerances rtol and rtol / 10.
     """
-    right_hand_side: Callable[[Any, Any], Tensor] = problem
-    field = CountedField(right_hand_side)
-    states = _states(field, problem.initial(), method, times, rtol)
+    counter = Counter()
+    states = _states(problem, problem.initial(), method, times, rtol, counter)
     errors = (states - problem.exact(times)).abs().amax(dim=1)
-    return Solution(times, states, errors, field.forward_evaluations)
+    return Solution(times, states, errors, counter.forward_evaluations)
 
 
 @torch.no_grad()
-def _states(field: CountedField, initial: Tensor, method: str, times: Tensor, rtol: float) -> Tensor:
+def _states(
+    field: Callable[[Any, Any], Any],
+    initial: Tensor,
+    method: str,
+    times: Tensor,
+    rtol: float,
+    counter: Counter,
+) -> Tensor:
     if method == "rk4":
+        counter.count(4 * (len(times) - 1))
         return classical_rk4(field, initial, times)
     solver = solver_of(method, rtol)
     with warnings.catch_warnings():
         # The corrector's fixed-point iteration says where it gave up; that is what the errors show.
         warnings.filterwarnings("ignore", message="Functional iteration did not converge")
-        states = trajectory(field, initial, times, solver)
+        states = trajectory(field, initial, times, solver, counter)
     assert isinstance(states, Tensor)
     return states
 
@@ -121,7 +128,7 @@ def solver_of(method: str, rtol: float) -> Solver:
     """
     if method in FIXED:
         return Solver(FIXED[method])
-    return Solver(ADAPTIVE[method], rtol=rtol, atol=rtol / 10, land=False)
+    return Solver(ADAPTIVE[method], rtol=rtol, atol=rtol / 10, step_to_end=False)
 
 
 def grid(t1: float, steps: int) -> Tensor:

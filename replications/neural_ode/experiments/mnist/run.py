@@ -28,8 +28,8 @@ TEST_BATCH = 1000
 def run(run: Run, config: MnistConfig) -> None:
     """Train one network, test it, measure one training step's memory."""
     task = Task(run, config)
-    counted = task.block.counted if task.block else None
-    log = train(run, task.model, task.loss, settings(config), task.test_error, counted=counted)
+    counter = task.block.counter if task.block else None
+    log = train(run, task.model, task.loss, settings(config), task.test_error, counter=counter)
     record_curves(run, log)
     record_learning(task, log)
     record_cost(task, log)
@@ -143,11 +143,11 @@ def record_evaluations(task: Task, log: Log, block: ODEBlock) -> None:
     run.metric("trend_slope[nfe_forward/iteration]", trend.slope, f"least-squares/{solver}", trend.n)
     for qualifier, tolerance in (("[tight]", config.tight_tolerance), ("", config.tolerance)):
         block.solver = dataclasses.replace(block.solver, rtol=tolerance, atol=tolerance)
-        block.counted.reset()
+        block.counter.reset()
         error = task.test_error()
         batches = -(-task.test_size // TEST_BATCH)
         protocol = f"forward-pass/batch-{TEST_BATCH}/{block.solver.protocol}"
-        run.metric(f"nfe_test{qualifier}", block.counted.forward_evaluations / batches, protocol, batches)
+        run.metric(f"nfe_test{qualifier}", block.counter.forward_evaluations / batches, protocol, batches)
         if qualifier:
             run.metric(
                 "test_error[tight]", error, f"{task.test_protocol}/dopri5-{tolerance:g}", task.test_size

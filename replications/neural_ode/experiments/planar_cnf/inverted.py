@@ -7,7 +7,6 @@ from torch import Tensor
 
 from replications.flows.density.flow import Flow, Path
 from replications.flows.density.integration import Integration
-from replications.flows.ode.counter import CountedField
 
 
 class Inverted(Flow):
@@ -22,12 +21,7 @@ class Inverted(Flow):
 
     def __init__(self, flow: Flow) -> None:
         super().__init__(flow.prior)
-        self.flow = flow
-
-    @property
-    def counted(self) -> CountedField:
-        """The field of T, with its counts."""
-        return self.flow.counted
+        self.flow, self.counter = flow, flow.counter
 
     def path(
         self,

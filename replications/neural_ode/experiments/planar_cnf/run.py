@@ -49,8 +49,8 @@ CHECKED = 1000
 def run(run: Run, config: PlanarConfig) -> None:
     """Train one flow on one target and measure how well it fits."""
     task = Matching(run, config) if config.target in energies2d.names() else Likelihood(run, config)
-    counted = task.flow.counted if config.method == "cnf" else None
-    log = train(run, task.flow, task.loss, settings(config), counted=counted)
+    counter = task.flow.counter if config.method == "cnf" else None
+    log = train(run, task.flow, task.loss, settings(config), counter=counter)
     record_training(task, log)
     task.record_fit()
     record_flow(task)
@@ -143,7 +143,7 @@ class Matching(Task):
     @torch.no_grad()
     def record_fit(self) -> None:
         """Record free energy and KL divergence."""
-        self.flow.counted.reset()
+        self.flow.counter.reset()
         excess = self.excess(self.config.test_points, "test").double()
         n, mean, se = len(excess), excess.mean().item(), excess.std().item() / math.sqrt(len(excess))
         self.run.metric("free_energy", mean, f"free-energy/{n} points", n, se)
@@ -173,7 +173,7 @@ class Likelihood(Task):
     @torch.no_grad()
     def record_fit(self) -> None:
         """Record the test NLL."""
-        self.flow.counted.reset()
+        self.flow.counter.reset()
         nll = -self.flow.log_prob(self.points(self.config.test_points)).double()
         n, se = len(nll), nll.std().item() / math.sqrt(len(nll))
         self.run.metric("nll", nll.mean().item(), f"nll/exact-trace or closed form/{n} points", n, se)
@@ -202,7 +202,7 @@ def record_test_evaluations(task: Task, n: int) -> None:
     """Record a continuous flow's evaluations since the last reset."""
     if task.config.method == "cnf":
         told = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
-        task.run.metric("nfe_test", task.flow.counted.forward_evaluations, told)
+        task.run.metric("nfe_test", task.flow.counter.forward_evaluations, told)
 
 
 def record_flow(task: Matching | Likelihood) -> None:

@@ -21,7 +21,7 @@ from bench.measure.clock import time_repeats
 from bench.measure.memory import peak_memory
 from bench.stats import fit_exponent, fit_line
 from replications.flows.fields.mlp import MlpField
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve
 from replications.neural_ode.experiments import ScalingConfig
 
@@ -80,13 +80,15 @@ def gradient_pass(model: nn.Module, state: Tensor) -> Pass:
 class Flow(nn.Module):
     """The map h(0) -> h(1) of a field."""
 
-    def __init__(self, field: nn.Module, solver: Solver, gradient: str) -> None:
+    def __init__(
+        self, field: nn.Module, solver: Solver, gradient: str, counter: Counter | None = None
+    ) -> None:
         super().__init__()
-        self.field, self.solver, self.gradient = field, solver, gradient
+        self.field, self.solver, self.gradient, self.counter = field, solver, gradient, counter
 
     def forward(self, h: Tensor) -> Tensor:
         """Return h(1) `(B, D)`."""
-        return solve(self.field, h, 0.0, 1.0, self.solver, self.gradient)
+        return solve(self.field, h, 0.0, 1.0, self.solver, self.gradient, counter=self.counter)
 
 
 def fixed_pass(field: nn.Module, state: Tensor, steps: int, gradient: str) -> Pass:
@@ -126,22 +128,22 @@ class Ladder:
 
     def __init__(self, run: Run, config: ScalingConfig, field: nn.Module, state: Tensor) -> None:
         self.run, self.config, self.state = run, config, state
-        self.counted = CountedField(field)
+        self.field, self.counter = field, Counter()
         self.exact, self.exact_gradient = self.differentiate(config.reference_tolerance, "backprop")
 
     def differentiate(self, tolerance: float, gradient: str) -> tuple[Tensor, Tensor]:
         """Return h(1) and the loss's gradient by all parameters and the input, flat; counts from zero."""
-        self.counted.reset()
-        self.counted.zero_grad()
+        self.counter.reset()
+        self.field.zero_grad()
         state = self.state.detach().requires_grad_()
         end = self.flow(tolerance, gradient)(state)
         mean_square(end).backward()
-        leaves = [state, *self.counted.parameters()]
+        leaves = [state, *self.field.parameters()]
         return end.detach(), torch.cat([leaf.grad.flatten() for leaf in leaves if leaf.grad is not None])
 
     def flow(self, tolerance: float, gradient: str) -> Flow:
         """Return the map of dopri5 at a tolerance."""
-        return Flow(self.counted, Solver("dopri5", rtol=tolerance, atol=tolerance), gradient)
+        return Flow(self.field, Solver("dopri5", rtol=tolerance, atol=tolerance), gradient, self.counter)
 
     def record(self) -> None:
         """Record evaluations, errors, forward times, and the exponents fitted to them."""
@@ -173,7 +175,7 @@ class Ladder:
     def measure(self, tolerance: float) -> tuple[float, float, int, int, float]:
         """Return relative errors of h(1) and of the gradient, NFE forward and backward, forward time in s."""
         end, gradient = self.differentiate(tolerance, self.config.gradient)
-        forward, backward = self.counted.forward_evaluations, self.counted.backward_evaluations
+        forward, backward = self.counter.forward_evaluations, self.counter.backward_evaluations
         flow = self.flow(tolerance, self.config.gradient)
         with torch.no_grad():
             timing = time_repeats(

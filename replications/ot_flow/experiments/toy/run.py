@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.measure.clock import reader
-from replications.flows.density.flow import Flow
+from replications.flows.density.cnf import CNF
 from replications.flows.ode.solve import trajectory
 from replications.flows.ode.solver import Solver
 from replications.ot_flow.measured import evaluated
@@ -41,7 +41,7 @@ def run(run: Run, config: OTFlowToyConfig) -> None:
     run.artifact("paths", paths(flow, x[:PATHS].float(), config.path_times))
 
 
-def trained(run: Run, data: Fresh, config: OTFlowToyConfig) -> Flow:
+def trained(run: Run, data: Fresh, config: OTFlowToyConfig) -> CNF:
     """Return the trained flow; its cost is recorded, and the model kept in float32."""
     arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, precision(config))
@@ -55,8 +55,8 @@ def trained(run: Run, data: Fresh, config: OTFlowToyConfig) -> Flow:
 
 
 @torch.no_grad()
-def paths(flow: Flow, x: Tensor, times: int) -> Tensor:
+def paths(flow: CNF, x: Tensor, times: int) -> Tensor:
     """Return where points `(N, 2)` are at equally spaced times from data to base, `(N, times, 2)`."""
     when = torch.linspace(0, 1, times, device=x.device)
-    states = trajectory(flow.counted, x, when, Solver("rk4", steps=STEPS * (times - 1)))
+    states = trajectory(flow.field, x, when, Solver("rk4", steps=STEPS * (times - 1)))
     return states.transpose(0, 1)

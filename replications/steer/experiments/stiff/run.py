@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from replications.flows.ode.counter import CountedField
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
@@ -90,7 +90,7 @@ def build(units: int, std: float = 0.1, generator: torch.Generator | None = None
 def run(run: Run, config: StiffConfig) -> None:
     """Train on short segments, testing the whole solution on the way; then record errors and cost."""
     field = build(config.units, config.weight_std, run.torch_generator("field")).to(run.device)
-    counted = CountedField(field)
+    counter = Counter()
     times = torch.linspace(0, config.train_end, config.points, dtype=torch.float64)
     test_times = torch.linspace(0, config.test_end, config.points, dtype=torch.float64)
     truth = exact(times, config.stiffness).float()[:, None].to(run.device)
@@ -99,7 +99,7 @@ def run(run: Run, config: StiffConfig) -> None:
         generator = run.torch_generator(f"batch/{iteration}")
         starts = torch.randperm(config.points - 2, generator=generator)[: config.batch]
         length = draw_length(float(times[1]), config, generator)
-        return segment_loss(counted, times, truth, starts, length, config)
+        return segment_loss(field, times, truth, starts, length, config, counter)
 
     def error() -> float:
         return (predict(field, test_times, config) - exact(test_times, config.stiffness)).abs().mean().item()
@@ -107,7 +107,7 @@ def run(run: Run, config: StiffConfig) -> None:
     settings = Training(
         config.iterations, config.learning_rate, optimizer="rmsprop", validate_every=config.test_every
     )
-    log = train(run, field, loss, settings, validate=error, counted=counted)
+    log = train(run, field, loss, settings, validate=error, counter=counter)
     record(run, field, log, test_times, config)
     arguments = {"units": config.units, "std": config.weight_std}
     run.save_model("replications.steer.experiments.stiff.run:build", arguments, field.state_dict())
@@ -123,40 +123,46 @@ def draw_length(interval: float, config: StiffConfig, generator: torch.Generator
 
 
 def segment_loss(
-    counted: CountedField, times: Tensor, truth: Tensor, starts: Tensor, length: float, config: StiffConfig
+    field: nn.Module,
+    times: Tensor,
+    truth: Tensor,
+    starts: Tensor,
+    length: float,
+    config: StiffConfig,
+    counter: Counter,
 ) -> Tensor:
     """Return the mean absolute difference to the truth at the next times.
 
     Args:
-        counted: f; the evaluations are counted on it.
+        field: f.
         times: training times `(T,)`.
         truth: y there, `(T, 1)`.
         starts: indices of the segments' starts, `(B,)`.
         length: of every solve; its target is y at the next time whatever it is.
         config: tolerances, and whether segments have their own times.
+        counter: of the evaluations.
     """
-    field: CountedField | Shifted = counted
     if config.own_times:
-        field = Shifted(counted, times[starts, None].to(truth))
+        field = Shifted(field, times[starts, None].to(truth))
     solver = Solver(rtol=config.rtol, atol=config.atol)
     starts = starts.to(truth.device)
-    end = solve(field, truth[starts], 0.0, length, solver)
+    end = solve(field, truth[starts], 0.0, length, solver, counter=counter)
     return (end - truth[starts + 1]).abs().mean()
 
 
 @torch.no_grad()
-def predict(field: nn.Module, times: Tensor, config: StiffConfig) -> Tensor:
+def predict(field: nn.Module, times: Tensor, config: StiffConfig, counter: Counter | None = None) -> Tensor:
     """Return the network's solution from y(0) = 0 at the times `(T,)`, in float64 on the CPU."""
     start = torch.zeros(1, 1, device=next(field.parameters()).device)
-    solver = Solver(rtol=config.rtol, atol=config.atol, land=False)
-    return trajectory(field, start, times, solver)[:, 0, 0].double().cpu()
+    solver = Solver(rtol=config.rtol, atol=config.atol, step_to_end=False)
+    return trajectory(field, start, times, solver, counter)[:, 0, 0].double().cpu()
 
 
 def record(run: Run, field: StiffField, log: Log, times: Tensor, config: StiffConfig) -> None:
     """Record errors on the test interval, evaluations and times."""
     record_curves(run, log)
-    counted = CountedField(field)
-    found, truth = predict(counted, times, config), exact(times, config.stiffness)
+    counter = Counter()
+    found, truth = predict(field, times, config, counter), exact(times, config.stiffness)
     tests = [error for _, error in log.validations]
     last = max(1, len(tests) // 10)
     protocol = f"{len(times)} times of [0, {config.test_end:g}]/{Solver(rtol=config.rtol, atol=config.atol).protocol}"
@@ -168,7 +174,7 @@ def record(run: Run, field: StiffField, log: Log, times: Tensor, config: StiffCo
     run.metric(
         "mean_error[y = 3]", (truth - 3).abs().mean().item(), f"{protocol}/the limit itself, for comparison"
     )
-    run.metric("nfe_test", counted.forward_evaluations, protocol)
+    run.metric("nfe_test", counter.forward_evaluations, protocol)
     run.metric(
         "ratio[df/dy: network/equation]",
         slope(field, times, config),
