@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOWS = ROOT / "replications" / "flows"
 needs_setuptools = pytest.mark.skipif(
-    importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed: no wheel can be built"
+    importlib.util.find_spec("setuptools") is None,
+    reason="setuptools is not installed: no wheel can be built",
 )
 
 
@@ -47,12 +48,16 @@ def run(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 @needs_setuptools
 def test_the_wheel_alone_runs_the_example_of_its_readme(unpacked: Path) -> None:
     assert not any(p.name in ("bench", "tasks") for p in unpacked.rglob("*"))
-    alone = run("import importlib.util as u; print(u.find_spec('bench'), u.find_spec('replications.tasks'))", unpacked)
+    alone = run(
+        "import importlib.util as u; print(u.find_spec('bench'), u.find_spec('replications.tasks'))", unpacked
+    )
     assert alone.stdout.split() == ["None", "None"], alone.stderr
     (example,) = re.findall(r"```python\n(.*?)```", (FLOWS / "README.md").read_text(), re.S)
     done = run(example, unpacked)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"nats a point: \d\.\d\d before, \d\.\d\d after, \d+ evaluations a solve\n", done.stdout)
+    assert re.fullmatch(
+        r"nats a point: \d\.\d\d before, \d\.\d\d after, \d+ evaluations a solve\n", done.stdout
+    )
 
 
 @needs_setuptools
