@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from replications.flow_matching.compiled import CompiledObjective
-from replications.flow_matching.method import METHODS, Method, draw, objective
+from replications.flow_matching.method import METHODS, FlowMatching, draw, objective
 from replications.flow_matching.model import flow_of
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import ShapedNormal
@@ -88,7 +88,7 @@ SETTINGS = {
 }
 
 
-def method_of(name: str) -> Method:
+def method_of(name: str) -> FlowMatching:
     """Return `fm-ot` without noise about the data, or `i-cfm`."""
     return METHODS[name](*((SIGMA,) if name == "i-cfm" else ()))
 

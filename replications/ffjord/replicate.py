@@ -8,7 +8,7 @@ from replications.ffjord.method import BUILDER, IMAGE_BUILDER, on_images, on_poi
 from replications.ffjord.sizes import record_image_sizes, record_table_sizes
 from replications.tasks.density2d import evaluation as density2d
 from replications.tasks.images import evaluation as pictures
-from replications.tasks.method import Method
+from replications.tasks.method import Method, in_test
 from replications.tasks.tables import evaluation as tables
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def toy(run: Run, config: Density2dConfig, method: Method) -> None:
     """Train on a density in the plane, then measure likelihood, cost, regularity, total mass and samples."""
     flow = density2d.trained(run, config, method, BUILDER, on_points(config))
-    density2d.evaluate(run, flow, config, method.in_training(config))
+    density2d.evaluate(run, flow, config, in_test(config), method.in_training(config))
 
 
 def tabular(run: Run, config: TableConfig, method: Method) -> None:

@@ -40,20 +40,20 @@ Velocity = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Method:
+class FlowMatching:
     """A conditional path and a coupling of its ends."""
 
     path: ConditionalPath
     coupling: Coupling = independent
 
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "fm-ot": lambda *sigma: Method(OptimalTransportPath(*sigma)),
-    "fm-vp": lambda: Method(VariancePreservingPath()),
-    "fm-ve": lambda: Method(VarianceExplodingPath()),
-    "i-cfm": lambda *sigma: Method(LinearPath(*sigma)),
-    "ot-cfm": lambda *sigma: Method(LinearPath(*sigma), exact),
-    "sb-cfm": lambda *sigma: Method(BridgePath(*sigma), Entropic(*sigma)),
+METHODS: dict[str, Callable[..., FlowMatching]] = {
+    "fm-ot": lambda *sigma: FlowMatching(OptimalTransportPath(*sigma)),
+    "fm-vp": lambda: FlowMatching(VariancePreservingPath()),
+    "fm-ve": lambda: FlowMatching(VarianceExplodingPath()),
+    "i-cfm": lambda *sigma: FlowMatching(LinearPath(*sigma)),
+    "ot-cfm": lambda *sigma: FlowMatching(LinearPath(*sigma), exact),
+    "sb-cfm": lambda *sigma: FlowMatching(BridgePath(*sigma), Entropic(*sigma)),
 }
 """The papers' methods by name. All but the diffusions take a sigma, `fm-ot` its sigma_min; classes have defaults."""
 
@@ -66,7 +66,7 @@ class Draw(NamedTuple):
     noise: Tensor | None
 
 
-def draw(method: Method, x1: Tensor, generator: torch.Generator, x0: Tensor | None = None) -> Draw:
+def draw(method: FlowMatching, x1: Tensor, generator: torch.Generator, x0: Tensor | None = None) -> Draw:
     """Return noise coupled to the data, times and, for a noisy path, noise about the path.
 
     Args:

@@ -51,7 +51,7 @@ class Reversed(nn.Module):
         )  # one call of torch, `end - s` is more
 
     def pushforward(self, s: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f and J v `(K, B, *S)` by the fast way of the velocity; see `replications.flows.fields.pushforward.push`."""
+        """Return f and J v `(K, B, *S)` as fast as the velocity can; see `replications.flows.fields.pushforward`."""
         f, jv = push(self.velocity, self.end - s, x, v)
         return -f, -jv
 

@@ -1,83 +1,140 @@
-"""What is measured of flows of points: their samples against data, and their paths."""
+r"""What is measured of flows of points: values, computed from flow, points and integration alone.
+
+| quantity | code | equation |
+|---|---|---|
+| W_2 | `w2` | (min_pi mean_i \|x_i - y_pi(i)\|^2)^(1/2), pi a permutation |
+| distances | `Distances` | of samples from as many points of the data |
+| NFE | `Sampled.nfe` | evaluations of the field in one solve of all samples together |
+| straightness | `Paths.straightness` | E integral \|x(1) - x(0) - v\|^2 dt, mean over the paths |
+| path energy | `Paths.energy` | \|E integral \|v\|^2 dt - W_2^2\| / W_2^2 |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from bench.measure.clock import time_repeats
 from bench.metrics.classification import c2st
 from bench.metrics.paths import path_energy, straightness
 from bench.metrics.transport import mmd, sliced_wasserstein2, wasserstein2
 from replications.flows.density.cnf import CNF
-from replications.flows.ode.solve import Solver, trajectory
-from replications.tasks.density2d.evaluation import Array
-
-if TYPE_CHECKING:
-    from bench.execution.run import Run
-
-PATHS = 24
-"""Paths drawn in the picture."""
-TURNS = 20
-"""At most so many straight pieces of each."""
+from replications.flows.density.integration import Integration
+from replications.flows.ode.solve import trajectory
+from replications.flows.ode.solver import Solver
+from replications.tasks.density2d.evaluation import as_array
 
 
-def distance(run: Run, ours: Tensor, theirs: Tensor, told: str) -> float:
-    """Record W2 of two samples `(N, 2)` under what they are, `wasserstein2[<told>]`, and return it."""
-    value, n = wasserstein2(_array(ours), _array(theirs)), len(ours)
-    run.metric(f"wasserstein2[{told}]", value, f"{told}/exact/{n} points", n)
-    return value
+class Distances(NamedTuple):
+    """Distances between n samples and n points of the data; MMD, squared, and C2ST with their standard errors."""
+
+    wasserstein2: float
+    sliced_wasserstein2: float
+    mmd: float
+    mmd_se: float
+    c2st: float
+    c2st_se: float
 
 
-def compare(run: Run, ours: Tensor, theirs: Tensor, told: str, qualifier: str = "") -> None:
-    """Record the distances between samples and as many points of the data, `(N, 2)` each.
+def w2(samples: Tensor, data: Tensor) -> float:
+    """Return W_2 of samples and as many points of the data, `(n, D)` each."""
+    return wasserstein2(as_array(samples), as_array(data))
+
+
+def distances(
+    samples: Tensor, data: Tensor, directions: np.random.Generator, classifier: np.random.Generator
+) -> Distances:
+    """Return how far samples are from as many points of the data, `(n, D)` each.
 
     Args:
-        run: where to.
-        ours: samples.
-        theirs: data.
-        told: by what the samples were drawn, for the protocol.
-        qualifier: of the metrics.
+        samples: of a flow.
+        data: other points of the law that the flow learned.
+        directions: draws the directions of the sliced distance.
+        classifier: draws the halves of the classifier's training and test.
     """
-    x, y, n, key = _array(ours), _array(theirs), len(ours), f"[{qualifier}]" if qualifier else ""
-    run.metric(f"wasserstein2{key}", wasserstein2(x, y), f"{told}/exact/{n} points", n)
-    sliced = sliced_wasserstein2(x, y, run.numpy_generator("directions"))
-    run.metric(f"sliced_wasserstein2{key}", sliced, f"{told}/256 directions/{n} points", n)
-    squared, se = mmd(x, y)
-    run.metric(f"mmd{key}", squared, f"{told}/squared, unbiased, Gaussian kernel/{n} points", n, se)
-    accuracy, se = c2st(x, y, run.numpy_generator("c2st"))
-    run.metric(f"c2st{key}", accuracy, f"{told}/gradient-boosted trees/{n} points of each", n, se)
+    x, y = as_array(samples), as_array(data)
+    sliced = sliced_wasserstein2(x, y, directions)
+    return Distances(wasserstein2(x, y), sliced, *mmd(x, y), *c2st(x, y, classifier))
+
+
+class Sampled(NamedTuple):
+    """Samples `(n, D)`, the NFE of their solve, and the median time of it in seconds."""
+
+    points: Tensor
+    nfe: int
+    seconds: float
 
 
 @torch.no_grad()
-def record_paths(run: Run, flow: CNF, source: Tensor, w2: float, times: int, solver: Solver) -> None:
-    """Record straightness and path energy of the paths of points of the source, and a picture of some.
+def sampled(flow: CNF, base: Tensor, integration: Integration, repeats: int) -> Sampled:
+    """Return the samples from points of the base `(n, D)`, all solved together, and what they cost.
 
     Args:
-        run: where to.
-        flow: between source and data.
-        source: x0 `(N, 2)`, where the paths start.
-        w2: distance of source and data, which the energy is compared with.
+        flow: in evaluation mode.
+        base: z.
+        integration: of the solve.
+        repeats: timed solves.
+    """
+    flow.counter.reset()
+    points = flow.decode(base, integration)
+    nfe = flow.counter.forward_evaluations
+    timing = time_repeats(partial(flow.decode, base, integration), device=base.device, repeats=repeats)
+    return Sampled(points, nfe, timing.median)
+
+
+class FewSteps(NamedTuple):
+    """What so many equal steps of a method give: the NFE, samples `(n, D)`, their W_2 from the data."""
+
+    nfe: int
+    points: Tensor
+    wasserstein2: float
+
+
+@torch.no_grad()
+def by_few_steps(flow: CNF, base: Tensor, data: Tensor, method: str, steps: Sequence[int]) -> list[FewSteps]:
+    """Return what each number of steps gives, from points of the base and beside as many of the data, `(n, D)` each."""
+    found = []
+    for number in steps:
+        flow.counter.reset()
+        points = flow.decode(base, equal_steps(method, number))
+        found.append(FewSteps(flow.counter.forward_evaluations, points, w2(points, data)))
+    return found
+
+
+def equal_steps(method: str, steps: int) -> Integration:
+    """Return integration by so many equal steps."""
+    return Integration(Solver(method, steps=steps))
+
+
+class Paths(NamedTuple):
+    """Paths of points from base to data, `(times, n, D)`; straightness and energy with their standard errors."""
+
+    states: Tensor
+    straightness: float
+    straightness_se: float
+    energy: float
+    energy_se: float
+
+
+@torch.no_grad()
+def paths(flow: CNF, base: Tensor, w2: float, times: int, solver: Solver) -> Paths:
+    """Return the paths of points of the base, how straight they are, and how much longer than optimal.
+
+    Args:
+        flow: between base and data.
+        base: x0 `(n, D)`, where the paths start.
+        w2: distance of base and data, which the energy is compared with.
         times: at which a path is measured, its ends among them.
         solver: an adaptive method, by which the paths are solved.
     """
-    s = torch.linspace(flow.T, 0, times, dtype=torch.float64, device=source.device)
-    x = trajectory(flow.field, source, s, solver)
+    s = torch.linspace(flow.T, 0, times, dtype=torch.float64, device=base.device)
+    x = trajectory(flow.field, base, s, solver)
     field = cast(Callable[[Tensor, Tensor], Tensor], flow.field)
     v = torch.stack([field(at.to(x.dtype), here) for at, here in zip(s, x, strict=True)])
-    path = (_array(s), _array(x), _array(v))
-    told, n = f"{solver.protocol}/trapezoidal rule, {times} times/{len(source)} paths", len(source)
-    value, se = straightness(*path)
-    run.metric("straightness", value, told, n, se)
-    value, se = path_energy(path[0], path[2], w2)
-    run.metric("path_energy", value, f"{told}/W2 of {n} points", n, se)
-    drawn = x[:: max(1, (times - 1) // TURNS), :PATHS].transpose(0, 1)
-    run.artifact("paths", drawn)
-    run.artifact("path ends", x[-1, :PATHS])
-
-
-def _array(x: Tensor) -> Array:
-    array: Array = x.double().cpu().numpy()
-    return array
+    positions, velocities = as_array(x), as_array(v)
+    return Paths(x, *straightness(s.cpu(), positions, velocities), *path_energy(s.cpu(), velocities, w2))

@@ -22,10 +22,12 @@ from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal
-from replications.flows.ode.solve import Solver
+from replications.flows.ode.solver import Solver
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.potential import GradientField, Potential
+from replications.tasks.method import Method
 
+BUILDER = "replications.ot_flow.method:build"
 REGULARIZERS = ("kinetic_half_sum", "hjb")
 
 
@@ -76,6 +78,10 @@ def costs(flow: Flow, x: Tensor, integration: Integration) -> Costs:
 def objective(flow: Flow, x: Tensor, config: OTFlowConfig) -> Tensor:
     """Return J of data x `(B, D)`, a scalar, as the training integrates it."""
     return costs(flow, x, in_training(config)).weighted(config)
+
+
+METHOD = Method(in_training, lambda flow, x, config, _: objective(flow, x, config))
+"""Nothing in it is random."""
 
 
 @torch.no_grad()

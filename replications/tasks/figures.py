@@ -10,7 +10,7 @@ from bench.report.style import COLOURS, LINES, grid, new_figure
 
 
 def first_seeds(records: Sequence[Record], key: str) -> dict[str, Record]:
-    """Return one record a variant that holds a curve or an array, of the lowest seed; variants in the records' order."""
+    """Return one record a variant that holds a curve or an array, of the lowest seed; in the records' order."""
     chosen: dict[str, Record] = {}
     for record in records:
         if key in record.curves or key in record.artifacts:

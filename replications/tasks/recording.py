@@ -44,12 +44,11 @@ def record_training(run: Run, log: Log, protocol: str) -> None:
     NFE is the mean over all iterations; `train_loss` and `nfe_forward[end]` are means over the last tenth of them.
     """
     record_curves(run, log)
+    record_times(run, log, protocol)
     n = len(log.losses)
     last = max(1, n // 10)
     tail = f"{protocol}/last {last} iterations"
     run.metric("train_loss", statistics.fmean(log.losses[-last:]), tail)
-    run.metric("iteration_time", log.iteration_time, f"{protocol}/median", n)
-    run.metric("train_time", log.train_time, protocol)
     if not log.nfe_forward:
         return
     run.metric("nfe_forward", statistics.fmean(log.nfe_forward), f"{protocol}/mean", n)
@@ -57,6 +56,19 @@ def record_training(run: Run, log: Log, protocol: str) -> None:
     run.metric("nfe_backward", statistics.fmean(log.nfe_backward), f"{protocol}/mean", n)
     evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
     run.metric("evaluation_time", log.train_time / evaluations, f"{protocol}/train_time over evaluations")
+
+
+def record_times(run: Run, log: Log, protocol: str, qualifier: str = "") -> None:
+    """Record the median time of an iteration and the time of all."""
+    key = f"[{qualifier}]" if qualifier else ""
+    run.metric(f"iteration_time{key}", log.iteration_time, f"{protocol}/median", len(log.seconds))
+    run.metric(f"train_time{key}", log.train_time, protocol)
+
+
+def relabel(run: Run, key: str, label: str) -> None:
+    """Say what a recorded curve is, where it is not what `record_curves` calls it."""
+    curve = run.curves[key]
+    run.curve(key, curve.x, curve.y, curve.x_label, label)
 
 
 def record_likelihood(

@@ -52,7 +52,23 @@ Kind = TypeVar("Kind", bound=Part)
 
 def first(part: Kind, n: int) -> Kind:
     """Return the first n points of a part, all of them for n = 0."""
-    return part if n == 0 else type(part)(part.points[:n], None if part.labels is None else part.labels[:n])
+    return part if n == 0 else _rows(part, slice(n))
+
+
+def at_random(part: Kind, n: int, generator: torch.Generator) -> Kind:
+    """Return n points of a part, no two the same; the part as it is for n = 0 or as many as it has."""
+    if n in (0, len(part)):
+        return part
+    return _rows(part, torch.randperm(len(part), generator=generator)[:n])
+
+
+def mapped(part: Kind, f: Callable[[Tensor], Tensor]) -> Kind:
+    """Return a part of the same kind whose points are f(points) `(N, *S')`; labels as they were."""
+    return type(part)(f(part.points), part.labels)
+
+
+def _rows(part: Kind, rows: slice | Tensor) -> Kind:
+    return type(part)(part.points[rows], None if part.labels is None else part.labels[rows])
 
 
 def held_out(part: TestSet) -> Tensor:
@@ -75,6 +91,28 @@ class Split:
     test: TestSet
 
 
+def to_train(part: TrainSet) -> Tensor:
+    """Return the points of a training set.
+
+    Raises:
+        TypeError: it is not one.
+    """
+    if not isinstance(part, TrainSet):
+        raise TypeError(f"a training takes a TrainSet, not {type(part).__name__}")
+    return part.points
+
+
+def to_validate(part: ValidationSet) -> Tensor:
+    """Return the points of a validation set.
+
+    Raises:
+        TypeError: it is not one.
+    """
+    if not isinstance(part, ValidationSet):
+        raise TypeError(f"a validation takes a ValidationSet, not {type(part).__name__}")
+    return part.points
+
+
 class TrainBatches:
     """Batches of a training set as a function of the iteration; each epoch is a permutation of its points.
 
@@ -88,24 +126,23 @@ class TrainBatches:
     """
 
     def __init__(self, run: Streams, train: TrainSet, batch: int) -> None:
-        if not isinstance(train, TrainSet):
-            raise TypeError(f"a training takes a TrainSet, not {type(train).__name__}")
-        self._train, self._index = train, Batches(run, len(train), batch)
+        self._points, self._labels = to_train(train), train.labels
+        self._index = Batches(run, len(train), batch)
         self.per_epoch = self._index.per_epoch
 
     def __call__(self, iteration: int) -> Tensor:
         """Return the points `(B, *S)` of an iteration."""
-        return self._train.points[self.index(iteration)]
+        return self._points[self.index(iteration)]
 
     def labels(self, iteration: int) -> Tensor:
         """Return the labels `(B,)` of an iteration's points."""
-        if self._train.labels is None:
+        if self._labels is None:
             raise ValueError("the training set has no labels")
-        return self._train.labels[self.index(iteration)]
+        return self._labels[self.index(iteration)]
 
     def index(self, iteration: int) -> Tensor:
         """Return which points of the set an iteration takes, `(B,)`."""
-        return self._index(iteration).to(self._train.points.device)
+        return self._index(iteration).to(self._points.device)
 
 
 class NumpyStreams(Protocol):
@@ -134,6 +171,12 @@ class Fresh:
         """Return the n points of an iteration, from the stream `batch/<iteration>`."""
         return TrainSet(self._points(n, f"batch/{iteration}"))
 
+    def pool(self, n: int, stream: str = "train") -> TrainSet:
+        """Return n points for a training that has no more than them, from the stream `train` or `train <what>`."""
+        if not _of_training(stream):
+            raise ValueError(f"{stream!r} is no stream of the training")
+        return TrainSet(self._points(n, stream))
+
     def validation(self, n: int, stream: str = "validation") -> ValidationSet:
         """Return n points, from the stream `validation`."""
         return ValidationSet(self._points(n, _apart(stream)))
@@ -146,8 +189,12 @@ class Fresh:
         return torch.tensor(self._draw(n, self._run.numpy_generator(stream)), **self._to)  # type: ignore[arg-type]
 
 
+def _of_training(stream: str) -> bool:
+    return stream.startswith(("batch/", "train"))
+
+
 def _apart(stream: str) -> str:
     """Refuse the streams of the training."""
-    if stream.startswith("batch/"):
+    if _of_training(stream):
         raise ValueError(f"{stream!r} is a stream of the training")
     return stream

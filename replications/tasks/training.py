@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.tasks.config import FlowConfig
 
 
 def fit(
@@ -51,9 +50,9 @@ def fit(
     run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)
     if plain is not None:
         added = added_cost(flow, loss, plain, repeats, reader(run.device))
-        told = f"{protocol}/median over {repeats} steps of each in turn, trained weights"
-        run.metric("overhead[step]", added.step, told, repeats)
-        run.metric("overhead[evaluation]", added.evaluation, f"{told}, time an evaluation", repeats)
+        protocol = f"{protocol}/median over {repeats} steps of each in turn, trained weights"
+        run.metric("overhead[step]", added.step, protocol, repeats)
+        run.metric("overhead[evaluation]", added.evaluation, f"{protocol}, time an evaluation", repeats)
     return log
 
 
@@ -61,11 +60,12 @@ def fit_by(
     run: Run,
     flow: Flow,
     method: Method,
-    config: FlowConfig,
+    config: Any,
     batch: Callable[[int], Tensor],
     settings: Training,
     validate: Callable[[], float] | None = None,
     protocol: str = "",
+    on_iteration: Callable[[int], None] | None = None,
 ) -> Log:
     """Do so by a method's objective; its cost stands beside that of the method without what it adds.
 
@@ -73,18 +73,22 @@ def fit_by(
         run: seeds and results; the stream `probes/<i>` is that of what iteration i draws beside its batch.
         flow: on its device.
         method: objective and integration.
-        config: their settings.
+        config: their settings, with iterations and batch; `repeats` too where the method adds to another one.
         batch: iteration -> data `(B, *S)`.
         settings: of the optimizer.
         validate: value to be low; see `replications.flows.training.loop.train`.
         protocol: of what is recorded; by default iterations, batch and integration.
+        on_iteration: called with the iteration after each step.
     """
 
-    def loss(iteration: int, config: FlowConfig = config) -> Tensor:
+    def loss(iteration: int, config: Any = config) -> Tensor:
         draws = run.torch_generator(f"probes/{iteration}")
         return method.objective(flow, batch(iteration), config, draws)
 
     less = method.plain(config)
     plain = None if less == config else lambda i: loss(i, less)
-    told = f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
-    return fit(run, flow, loss, settings, protocol or told, validate, plain, config.repeats)
+    protocol = (
+        protocol or f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
+    )
+    repeats = 1 if plain is None else config.repeats
+    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from replications.flow_matching.experiments.convergence.declaration import CLAIMS
+from replications.flow_matching.experiments.claims.declaration import CLAIMS
 from replications.flow_matching.experiments.images.declaration import IMAGES
 from replications.flow_matching.experiments.toy.declaration import TOY
 

@@ -2,8 +2,10 @@ r"""Train a flow on a density in the plane, and measure what it is worth.
 
 | quantity | code | equation |
 |---|---|---|
-| mass error | `mass_error` | \|h^2 sum_ij p(x_ij) - 1\|, x_ij a grid over [-r, r]^2 of spacing h, the trapezoidal rule but for its edge |
+| mass error | `mass_error` | \|h^2 sum_ij p(x_ij) - 1\|, x_ij a grid over [-r, r]^2 of spacing h |
 | distances | `Distances` | of n samples from n test points |
+
+The sum over the grid is the trapezoidal rule but for the edge, where the density is nearly zero.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from replications.flows.density import evaluate as measured
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
-from replications.tasks.method import Method, build, in_test
+from replications.tasks.method import Method, build
 from replications.tasks.recording import record_checks, record_end_time, record_likelihood
 from replications.tasks.splits import Fresh, TestSet, first, held_out
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.tasks.density2d.declaration import Density2dConfig
+    from replications.tasks.density2d.declaration import Density2dConfig, Density2dTest
 
 Array = NDArray[np.float64]
 
@@ -58,21 +60,24 @@ def trained(
     return flow
 
 
-def evaluate(run: Run, flow: Flow, config: Density2dConfig, in_training: Integration) -> None:
+def evaluate(
+    run: Run, flow: Flow, config: Density2dTest, integration: Integration, in_training: Integration
+) -> None:
     """Record likelihood, its error, regularity, total mass and samples of a trained flow.
 
     Args:
         run: where to.
         flow: of points in the plane.
-        config: sizes and tolerances of the evaluation.
+        config: data and sizes of the evaluation.
+        integration: of all tests.
         in_training: how it was integrated in training; where that was by fixed steps, the likelihood by them stands
             beside the accurate one.
     """
-    integration, clock = in_test(config), reader(run.device)
+    clock = reader(run.device)
     test = fresh(run, config.data).test(config.test_points)
     record_end_time(run, flow)
     record_likelihood(run, measured.likelihood(flow, held_out(test), integration, clock=clock), integration)
-    if config.steps:
+    if in_training.solver.fixed:
         own = measured.for_evaluation(in_training)
         by_own = measured.likelihood(flow, held_out(test), own, clock=clock)
         record_likelihood(run, by_own, own, qualifier="training solver")
@@ -120,8 +125,10 @@ def record_mass(run: Run, flow: Flow, integration: Integration, config: Grid) ->
     for tolerance in config.mass_tolerances:
         tight = measured.at_tolerance(integration, tolerance)
         density = density_on_grid(flow, tight, side, reach)
-        told = f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
-        run.metric(f"mass_error[{tolerance:g}]", mass_error(density, reach), told)
+        protocol = (
+            f"{tight.protocol} in float64/{side}^2 points of [-{reach:g}, {reach:g}]^2, solved together"
+        )
+        run.metric(f"mass_error[{tolerance:g}]", mass_error(density, reach), protocol)
     every = max(1, side // SHOWN)
     run.artifact("density", density[::every, ::every].float())
 

@@ -178,10 +178,10 @@ def record_trace_variance(
         return
     variance = trace_variance(flow, x, integration, repeats, run.torch_generator("trace variance"))
     in_bits = variance / (math.prod(x.shape[1:]) * math.log(2)) ** 2
-    told, n = f"{integration.protocol}/log-likelihood over {repeats} probes", len(x)
-    run.metric("trace_variance", variance, f"{told}, mean over images, nats^2", n)
-    run.metric("trace_variance[bits/dim]", in_bits, f"{told}, mean over images, (bits/dim)^2", n)
-    mean = f"{told}, of the mean over {test_images} images, (bits/dim)^2"
+    protocol, n = f"{integration.protocol}/log-likelihood over {repeats} probes", len(x)
+    run.metric("trace_variance", variance, f"{protocol}, mean over images, nats^2", n)
+    run.metric("trace_variance[bits/dim]", in_bits, f"{protocol}, mean over images, (bits/dim)^2", n)
+    mean = f"{protocol}, of the mean over {test_images} images, (bits/dim)^2"
     run.metric("trace_variance[bits/dim, test set]", in_bits / test_images, mean, n)
 
 

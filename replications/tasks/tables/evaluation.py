@@ -15,7 +15,16 @@ from replications.flows.density.integration import Integration
 from replications.flows.training.settings import Training
 from replications.tasks.method import Method, build, in_test
 from replications.tasks.recording import record_checks, record_end_time, record_likelihood
-from replications.tasks.splits import Split, TestSet, TrainBatches, TrainSet, ValidationSet, first, held_out
+from replications.tasks.splits import (
+    Split,
+    TestSet,
+    TrainBatches,
+    TrainSet,
+    ValidationSet,
+    first,
+    held_out,
+    to_validate,
+)
 from replications.tasks.training import fit_by
 
 if TYPE_CHECKING:
@@ -60,7 +69,7 @@ def trained(
     def validate() -> float:
         draws = run.torch_generator("validation")  # the same probes each time
         own = measured.for_evaluation(method.in_training(config))
-        return measured.likelihood(flow, data.validation.points, own, config.test_batch, draws).nll
+        return measured.likelihood(flow, to_validate(data.validation), own, config.test_batch, draws).nll
 
     fit_by(run, flow, method, config, batches, settings(config), validate, protocol)
     run.save_model(builder, arguments, flow.state_dict())
@@ -80,8 +89,12 @@ def settings(config: TableConfig) -> Training:
     )
 
 
-def evaluate(run: Run, flow: Flow, test: TestSet, config: TableConfig) -> None:
-    """Record likelihood, its error, inversion, regularity and sampling time of a trained flow on test rows."""
+def evaluate(run: Run, flow: Flow, test: TestSet, config: TableConfig) -> measured.Likelihood:
+    """Record likelihood, its error, inversion, regularity and sampling time of a trained flow on test rows.
+
+    Returns:
+        The likelihood, for what else it is compared with.
+    """
     integration, clock = in_test(config), reader(run.device)
     found = measured.likelihood(flow, held_out(test), integration, config.test_batch, clock=clock)
     record_likelihood(run, found, integration, config.test_batch)
@@ -89,6 +102,7 @@ def evaluate(run: Run, flow: Flow, test: TestSet, config: TableConfig) -> None:
     record_checks(run, flow, held_out(few), integration)
     record_sampling_time(run, flow, len(few), integration)
     record_end_time(run, flow)
+    return found
 
 
 def record_sampling_time(run: Run, flow: Flow, n: int, integration: Integration) -> None:

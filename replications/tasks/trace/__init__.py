@@ -1,1 +1,1 @@
-"""Ways to the divergence of a network, and what each costs."""
+"""The trace of a Jacobian: methods to get it, what each costs, and the variance of an estimate."""

@@ -31,7 +31,7 @@ PATHS = 150
 def run(run: Run, config: Density2dConfig) -> None:
     """Train and measure as `ffjord.toy`; then follow points of the base to the crescent."""
     flow = trained(run, config, METHOD, BUILDER, on_points(config))
-    evaluate(run, flow, config, METHOD.in_training(config))
+    evaluate(run, flow, config, in_test(config), METHOD.in_training(config))
     x = held_out(fresh(run, config.data).test(500, "shown"))
     run.artifact("data", x)
     follow(run, cast(CNF, flow), config)

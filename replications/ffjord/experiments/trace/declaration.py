@@ -16,7 +16,7 @@ class TraceConfig:
         hidden: widths of the hidden layers, tanh and concatsquash.
         multiple: all widths in units of the dimension, as in FFJORD's networks for tables; 0: as `hidden` says.
         dims: dimensions.
-        work: a way to the divergence is measured in the dimensions where it takes at most so many floating point
+        work: a method is measured in the dimensions where it takes at most so many floating point
             operations.
         batch: states evaluated together.
         probes: numbers K of probes that are timed and whose variance is measured.

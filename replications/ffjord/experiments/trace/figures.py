@@ -13,17 +13,19 @@ KINDS = ("rademacher", "gaussian")
 
 
 def cost(records: Sequence[Record]) -> Any | None:
-    """Time of a divergence against the dimension by every way, a panel a network, one seed."""
+    """Time of a divergence against the dimension by every method, a panel a network, one seed."""
     chosen = first_seeds(records, "time/D[exact]")
     if not chosen:
         return None
     figure, axes = new_figure(1, len(chosen), height=3.4, squeeze=False, sharey=True)
-    ways = list(dict.fromkeys(name for r in chosen.values() for name in _qualifiers(r, "time/D")))
-    looks = {way: {"color": COLOURS[i % 8], "linestyle": LINES[i // 8]} for i, way in enumerate(ways)}
+    methods = list(dict.fromkeys(name for r in chosen.values() for name in _qualifiers(r, "time/D")))
+    looks = {
+        method: {"color": COLOURS[i % 8], "linestyle": LINES[i // 8]} for i, method in enumerate(methods)
+    }
     for ax, (variant, record) in zip(axes[0], chosen.items(), strict=True):
-        for way in _qualifiers(record, "time/D"):
-            curve = record.curves[f"time/D[{way}]"]
-            ax.plot(curve.x, curve.y, marker="o", markersize=2.5, label=way, **looks[way])
+        for method in _qualifiers(record, "time/D"):
+            curve = record.curves[f"time/D[{method}]"]
+            ax.plot(curve.x, curve.y, marker="o", markersize=2.5, label=method, **looks[method])
         ax.set(title=variant, xscale="log", yscale="log", xlabel="D")
     axes[0, 0].set_ylabel("time (s)")
     legend_below(figure, figure.axes)

@@ -123,10 +123,10 @@ def evaluations(run: Run, flow: CNF, x: Tensor, kind: str, config: TraceConfig) 
     told = f"dopri5/float32/batch {len(x)}/at most {config.max_nfe} evaluations"
     last = f"{told}/tolerance {config.tolerances[-1]:g}"
     spent = {}
-    for fresh, name in ((False, "fixed"), (True, "fresh")):
+    for redrawn, name in ((False, "fixed"), (True, "fresh")):
         generator = run.torch_generator(f"{name}/{kind}")
         counts, shares = zip(
-            *(count(flow, x, kind, tol, fresh, generator, config.max_nfe) for tol in config.tolerances)
+            *(count(flow, x, kind, tol, redrawn, generator, config.max_nfe) for tol in config.tolerances)
         )
         spent[name] = counts[-1]
         run.curve(f"nfe/tolerance[{kind}, {name}]", config.tolerances, counts, "rtol = atol", "NFE")

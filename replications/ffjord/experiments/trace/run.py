@@ -2,15 +2,15 @@ r"""Experiment `ffjord.trace`: cost, bias and variance of the divergence against
 
 | symbol | code | shape | equation |
 |---|---|---|---|
-| J, A | `jacobian`, `symmetric` | `(B, D, D)` | J = df/dx, A = (J + J^T)/2 |
+| J, A | `jacobian` | `(B, D, D)` | J = df/dx, A = (J + J^T)/2 |
 | eps_k | `eps` | `(K, B, D)` | E eps eps^T = I, Rademacher or Gaussian |
 | K | `probes` | | tr J ~ 1/K sum_k eps_k^T J eps_k |
-| variance | `closed_form` | scalar | (2 \|A\|_F^2 or 2 (\|A\|_F^2 - sum_i A_ii^2)) / K, mean over states |
+| variance | `estimate_variance` | scalar | (2 \|A\|_F^2 or 2 (\|A\|_F^2 - sum_i A_ii^2)) / K, mean over states |
 | p | `record_exponent` | | cost ~ D^p |
 
-The ways to the divergence and their floating point operations are those of `replications.tasks.trace.estimators`. p is fitted
-over the `FITTED` largest dimensions that a way is measured in, where the size and not the overhead of a call decides;
-that of the operations over the largest of all, since they are counted and not measured.
+The methods and their floating point operations are those of `replications.tasks.trace.methods`. p is fitted
+over the `FITTED` largest dimensions of a method, where the size and not the overhead of a call decides; that of the
+operations over the largest of all, since they are counted and not measured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from replications.ffjord.experiments.trace import probes
 from replications.flows.density.divergence import Divergence
 from replications.flows.fields.mlp import MlpField
 from replications.flows.fields.pushforward import push
-from replications.tasks.trace.estimators import Way, unit_vectors, ways
+from replications.tasks.trace.methods import TraceMethod, trace_methods
+from replications.tasks.trace.variance import estimate_variance, jacobian
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -63,7 +64,7 @@ def widths(config: TraceConfig, d: int) -> tuple[int, ...]:
 
 @dataclass
 class Series:
-    """What a way costs in each dimension that it is measured in."""
+    """What a method costs in each dimension that it is measured in."""
 
     dims: list[int]
     seconds: list[float]
@@ -71,16 +72,16 @@ class Series:
 
 
 def costs(run: Run, config: TraceConfig) -> list[int]:
-    """Record time, memory and operations of every way; return the dimensions of the exact trace."""
-    every = ways(len(config.hidden), config.probes)
+    """Record time, memory and operations of every method; return the dimensions of the exact trace."""
+    every = trace_methods(len(config.hidden), config.probes)
     found = {name: Series([], [], []) for name in every}
     one = f"hutchinson-{config.probes[0]}"
     weighed = ("exact", "loop", one)
     for i, d in enumerate(config.dims):
         affordable = {
-            name: way
-            for name, way in every.items()
-            if way.flops(widths(config, d), config.batch) <= config.work
+            name: method
+            for name, method in every.items()
+            if method.flops(widths(config, d), config.batch) <= config.work
         }
         if not affordable:  # nor is the memory of the network's weights
             continue
@@ -88,8 +89,8 @@ def costs(run: Run, config: TraceConfig) -> list[int]:
         x = torch.randn(config.batch, d, generator=run.torch_generator(f"x/{d}")).to(run.device)
         eps = Divergence("rademacher", max(config.probes)).draw(x, run.torch_generator(f"probes/{d}"))
         assert eps is not None  # an estimate draws
-        for name, way in affordable.items():
-            measure_way(found[name], way, field, x, eps, config.repeats, name in weighed)
+        for name, method in affordable.items():
+            measure(found[name], method, field, x, eps, config.repeats, name in weighed)
         run.progress(i + 1, len(config.dims), f"cost at D = {d}")
     protocol = f"float32/batch {config.batch}/{named(config)}"
     for name, series in found.items():
@@ -113,14 +114,14 @@ def named(config: TraceConfig) -> str:
 
 
 @torch.no_grad()
-def measure_way(
-    series: Series, way: Way, field: MlpField, x: Tensor, eps: Tensor, repeats: int, weigh: bool
+def measure(
+    series: Series, method: TraceMethod, field: MlpField, x: Tensor, eps: Tensor, repeats: int, weigh: bool
 ) -> None:
-    """Append a way's cost at the states x; its peak memory where asked for, since that takes far longer."""
+    """Append a method's cost at the states x; its peak memory where asked for, since that takes far longer."""
     t = torch.full((), 0.5, device=x.device)
 
     def work() -> object:
-        return way.work(field, t, x, eps)
+        return method.work(field, t, x, eps)
 
     series.seconds.append(time_repeats(work, device=x.device, warmup=2, repeats=repeats).median)
     series.dims.append(x.shape[1])
@@ -131,7 +132,7 @@ def measure_way(
 
 
 def record_series(run: Run, name: str, series: Series, protocol: str) -> None:
-    """Record a way's cost in its largest dimension, and in all as curves."""
+    """Record a method's cost in its largest dimension, and in all as curves."""
     run.curve(f"time/D[{name}]", series.dims, series.seconds, "D", "time (s)")
     run.metric(f"evaluation_time[{name}]", series.seconds[-1], f"{protocol}/D = {series.dims[-1]}")
     if series.memory:
@@ -164,20 +165,6 @@ def record_quotients(run: Run, found: dict[str, Series], one: str, protocol: str
 # -- moments ----------------------------------------------------------------------------------------------------
 
 
-def jacobian(field: nn.Module, t: Tensor, x: Tensor) -> Tensor:
-    """Return J `(B, D, D)` at the states x `(B, D)`."""
-    return push(field, t, x, unit_vectors(x))[1].permute(1, 2, 0)
-
-
-def closed_form(j: Tensor, kind: str) -> float:
-    """Return the variance of a one-probe estimate for Jacobians `(B, D, D)`, mean over states (see the table)."""
-    symmetric = (j + j.transpose(1, 2)) / 2
-    total = symmetric.square().sum((1, 2))
-    if kind == "rademacher":
-        total = total - symmetric.diagonal(dim1=1, dim2=2).square().sum(1)
-    return 2 * total.mean().item()
-
-
 def estimates(
     field: nn.Module, t: Tensor, x: Tensor, kind: str, n: int, generator: torch.Generator, chunk: int = 64
 ) -> Tensor:
@@ -208,7 +195,7 @@ def moments(run: Run, config: TraceConfig, dims: Sequence[int]) -> None:
         for kind in KINDS:
             drawn[kind] = estimates(field, t, x, kind, config.draws, run.torch_generator(f"{kind}/{d}"))
             variances[kind].append(variance_of_means(drawn[kind], 1))
-            variances[f"{kind}, closed form"].append(closed_form(j, kind))
+            variances[f"{kind}, closed form"].append(estimate_variance(j, kind))
         run.progress(i + 1, len(dims), f"moments at D = {d}")
     told = f"float64/{config.states} states/{config.draws} draws/{named(config)}, initial weights"
     for key, values in variances.items():
@@ -230,7 +217,7 @@ def record_moments(
     run.metric(f"ratio[bias/standard error: {kind}]", abs(bias) / se, protocol, n)
     variances = [variance_of_means(values, k) for k in config.probes]
     run.metric(f"trace_variance[{kind}]", variances[0], protocol, n)
-    run.metric(f"ratio[variance/closed form: {kind}]", variances[0] / closed_form(j, kind), protocol, n)
+    run.metric(f"ratio[variance/closed form: {kind}]", variances[0] / estimate_variance(j, kind), protocol, n)
     run.curve(f"variance/K[{kind}]", config.probes, variances, "K", "variance")
     fit = fit_exponent(config.probes, variances)
     run.metric(f"scaling_exponent[variance/K: {kind}]", fit.slope, protocol, fit.n, fit.slope_se)

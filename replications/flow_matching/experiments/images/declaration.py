@@ -9,12 +9,12 @@ from typing import Any
 from bench.errors import UserError
 from bench.experiment import Experiment
 
-YARDSTICK = "test images against train images"
+REAL = "test images against train images"
 """Qualifier of the scores of real images."""
 
 
 @dataclass(frozen=True)
-class ImagesConfig:
+class FlowMatchingImageConfig:
     """Settings of a flow of images; the defaults are those of lipman2023flow for CIFAR-10.
 
     Args:
@@ -168,7 +168,7 @@ IMAGES = Experiment(
     task="images",
     seeded_by=("data", "pool"),
     title="Flow Matching on images",
-    config=ImagesConfig(),
+    config=FlowMatchingImageConfig(),
     run="replications.flow_matching.experiments.images.run:run",
     variants=VARIANTS,
     tiers=TIERS,

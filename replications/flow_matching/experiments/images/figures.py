@@ -8,10 +8,10 @@ from typing import Any
 
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
-from replications.flow_matching.experiments.images.declaration import YARDSTICK
+from replications.flow_matching.experiments.images.declaration import REAL
 from replications.tasks.figures import first_seeds, mosaic
 
-REAL = f"fid[{YARDSTICK}, few]"
+FID_OF_REAL = f"fid[{REAL}, few]"
 
 
 def samples(records: Sequence[Record]) -> Any | None:
@@ -58,7 +58,7 @@ def nfe(records: Sequence[Record]) -> Any | None:
     if not methods:
         return None
     figure, axes = new_figure(1, len(methods), height=3.0, squeeze=False, sharey=True)
-    real = [record.metrics[REAL].value for record in records if REAL in record.metrics]
+    real = [record.metrics[FID_OF_REAL].value for record in records if FID_OF_REAL in record.metrics]
     for ax, key in zip(axes[0], methods, strict=True):
         lines(ax, records, key, marker="o")
         for place, runs in enumerate(by_variant(records).values()):

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError
 from bench.experiment import Experiment
+from replications.tasks.config import at_least
 
 NORMAL = "normal"
 """The source N(0, I)."""
 
 
 @dataclass(frozen=True)
-class ToyConfig:
+class FlowMatchingToyConfig:
     """Settings of a velocity between 2-D densities; the defaults are those of the code of tong2024improving.
 
     Args:
@@ -59,18 +59,10 @@ class ToyConfig:
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("compared", 40),
-            ("test_points", 2),
-            ("path_times", 2),
-            ("iterations", 1),
-            ("batch", 1),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
+        at_least(self, compared=40, test_points=2, path_times=2, iterations=1, batch=1)
 
 
-TASKS: dict[str, Mapping[str, Any]] = {
+LAWS: dict[str, Mapping[str, Any]] = {
     "8gaussians": {"data": "8gaussians-cfm"},
     "moons": {"data": "moons-cfm"},
     "scurve": {"data": "scurve"},
@@ -86,11 +78,11 @@ METHODS = {
     "moons_to_8gaussians": ("i-cfm", "ot-cfm"),
     "8gaussians_to_moons": ("i-cfm", "ot-cfm"),
 }
-OWN: dict[str, Mapping[str, Any]] = {
+SPECIFIC: dict[str, Mapping[str, Any]] = {
     "sb-cfm": {"sigma": 1.0},
     "checkerboard_fm-ot": {"sigma": 0.0},
 }
-"""Settings of a method, or of a method on one task: lipman2023flow prints no sigma_min but that it is small."""
+"""Settings of a method, or of one between two laws: lipman2023flow prints no sigma_min but that it is small."""
 
 PUBLISHED = "checkerboard_published"
 WIDE = {"hidden": (512,) * 5}
@@ -99,10 +91,10 @@ WIDE = {"hidden": (512,) * 5}
 
 def _variants() -> dict[str, Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
-    for task, methods in METHODS.items():
+    for laws, methods in METHODS.items():
         for method in methods:
-            own = {**OWN.get(method, {}), **OWN.get(f"{task}_{method}", {})}
-            found[f"{task}_{method.replace('-', '_')}"] = {**TASKS[task], "method": method, **own}
+            specific = {**SPECIFIC.get(method, {}), **SPECIFIC.get(f"{laws}_{method}", {})}
+            found[f"{laws}_{method.replace('-', '_')}"] = {**LAWS[laws], "method": method, **specific}
     for method in ("fm_ot", "fm_vp"):
         found[f"{PUBLISHED}_{method}"] = {**found[f"checkerboard_{method}"], **WIDE}
     return found
@@ -129,7 +121,7 @@ TOY = Experiment(
     task="density2d",
     seeded_by=("data", "source"),
     title="Flow Matching on two-dimensional densities",
-    config=ToyConfig(),
+    config=FlowMatchingToyConfig(),
     run="replications.flow_matching.experiments.toy.run:run",
     variants=_variants(),
     tiers=TIERS,

@@ -45,35 +45,35 @@ def few_steps(records: Sequence[Record]) -> Any | None:
 
 
 def w2_against_nfe(records: Sequence[Record]) -> Any | None:
-    """W2 of samples by few steps of Euler, every seed, one panel a task; dotted: between two samples of the data."""
-    tasks = _by_task(records, "w2_against_nfe")
-    if not tasks:
+    """W2 of samples by few steps of Euler, every seed, a panel a pair of laws; dotted: between two samples of data."""
+    groups = _by_laws(records, "w2_against_nfe")
+    if not groups:
         return None
-    figure, axes = grid(len(tasks), width=2.4, height=2.2)
-    for ax, (task, members) in zip(axes, tasks.items(), strict=False):
+    figure, axes = grid(len(groups), width=2.4, height=2.2)
+    for ax, (laws, members) in zip(axes, groups.items(), strict=False):
         for record in members:
             curve = record.curves["w2_against_nfe"]
             ax.plot(curve.x, curve.y, linewidth=0.8, **_look(record))
         floor = [record.metrics["wasserstein2[data against data]"].value for record in members]
         ax.axhline(sum(floor) / len(floor), color="black", linestyle=":", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel="NFE, Euler", ylabel="$W_2$")
-        ax.set_title(task, fontsize=7)
-    legend_below(figure, axes[: len(tasks)])
+        ax.set_title(laws, fontsize=7)
+    legend_below(figure, axes[: len(groups)])
     return figure
 
 
 def training(records: Sequence[Record]) -> Any | None:
-    """Loss over training, one seed, one panel a task."""
-    tasks = _by_task(list(first_seeds(records, "loss").values()), "loss")
-    if not tasks:
+    """Loss over training, one seed, one panel a pair of laws."""
+    groups = _by_laws(list(first_seeds(records, "loss").values()), "loss")
+    if not groups:
         return None
-    figure, axes = grid(len(tasks), width=2.4, height=2.2)
-    for ax, (task, members) in zip(axes, tasks.items(), strict=False):
+    figure, axes = grid(len(groups), width=2.4, height=2.2)
+    for ax, (laws, members) in zip(axes, groups.items(), strict=False):
         for record in members:
             ax.plot(record.curves["loss"].x, record.curves["loss"].y, linewidth=0.8, **_look(record))
         ax.set(yscale="log", xlabel="iteration", ylabel="mean squared error")
-        ax.set_title(task, fontsize=7)
-    legend_below(figure, axes[: len(tasks)])
+        ax.set_title(laws, fontsize=7)
+    legend_below(figure, axes[: len(groups)])
     return figure
 
 
@@ -102,15 +102,15 @@ def _draw_paths(ax: Any, record: Record) -> None:
     ax.plot(*ends.T, "x", color=COLOURS[2], markersize=2)
 
 
-def _by_task(records: Iterable[Record], curve: str) -> dict[str, list[Record]]:
+def _by_laws(records: Iterable[Record], curve: str) -> dict[str, list[Record]]:
     """Return the records that hold a curve by source, data and network; in their order."""
-    tasks: dict[str, list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
         if curve in record.curves:
             config = record.identity.config
             wide = ", wide" if max(config["hidden"]) > 64 else ""
-            tasks.setdefault(f"{config['source']} to {config['data']}{wide}", []).append(record)
-    return tasks
+            groups.setdefault(f"{config['source']} to {config['data']}{wide}", []).append(record)
+    return groups
 
 
 def _look(record: Record) -> dict[str, Any]:

@@ -12,7 +12,6 @@ of two samples of one law is far from zero: `wasserstein2[data against data]` is
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,44 +19,53 @@ from torch import Tensor
 
 from bench.measure.clock import reader, time_repeats
 from bench.registry import resolve
+from replications.flow_matching import points
+from replications.flow_matching.experiments.toy.data import Pairs
 from replications.flow_matching.experiments.toy.declaration import NORMAL
-from replications.flow_matching.method import METHODS, Method, draw, objective
+from replications.flow_matching.method import METHODS, FlowMatching, draw, objective
 from replications.flow_matching.model import velocity_of
-from replications.flow_matching.points import compare, distance, record_paths
+from replications.flow_matching.recording import (
+    record_distances,
+    record_paths,
+    record_sampled,
+    record_w2,
+)
 from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
-from replications.flows.density.integration import DEFAULT, Integration
-from replications.flows.ode.solve import Solver
-from replications.flows.training.batches import Batches
+from replications.flows.density.integration import DEFAULT
 from replications.flows.training.settings import Training
 from replications.tasks import training
 from replications.tasks.density2d.evaluation import fresh
-from replications.tasks.recording import record_likelihood
-from replications.tasks.splits import held_out
+from replications.tasks.recording import record_likelihood, relabel
+from replications.tasks.splits import Fresh, held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.flow_matching.experiments.toy.declaration import ToyConfig
+    from replications.flow_matching.experiments.toy.declaration import FlowMatchingToyConfig
 
 DIFFUSIONS = ("fm-vp", "fm-ve")
 SAMPLES = 600
 """Samples kept for a picture: the squares of a board need more than other sets."""
 
 
-def run(run: Run, config: ToyConfig) -> None:
+def run(run: Run, config: FlowMatchingToyConfig) -> None:
     """Train, then measure samples, paths, likelihood and cost."""
-    flow = trained(run, config)
+    method, pairs = method_of(config), Pairs(run, config)
+    flow = trained(run, method, pairs, config)
+    record_coupling(run, method, pairs, config.repeats)
     evaluate(run, flow, config)
 
 
-def method_of(config: ToyConfig) -> Method:
+def method_of(config: FlowMatchingToyConfig) -> FlowMatching:
     """Return path and coupling."""
     return METHODS[config.method](*(() if config.method in DIFFUSIONS else (config.sigma,)))
 
 
-def trained(run: Run, config: ToyConfig) -> CNF:
+# -- training ---------------------------------------------------------------------------------------------------
+
+
+def trained(run: Run, method: FlowMatching, pairs: Pairs, config: FlowMatchingToyConfig) -> CNF:
     """Return the trained flow; its cost is recorded and the model kept."""
-    method = method_of(config)
     arguments: dict[str, Any] = {
         "dim": 2,
         "hidden": list(config.hidden),
@@ -69,14 +77,14 @@ def trained(run: Run, config: ToyConfig) -> CNF:
         module, arguments["source"] = "sources", config.source
     builder = f"replications.flow_matching.{module}:build"
     flow: CNF = resolve(builder)(**arguments, generator=run.torch_generator("field")).to(run.device)
-    fit(run, flow, method, config)
+    fit(run, flow, method, pairs, config)
     run.save_model(builder, arguments, flow.state_dict())
     return flow
 
 
-def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
+def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMatchingToyConfig) -> None:
     """Train a flow in place; one iteration evaluates the network once, and solves nothing."""
-    velocity, pairs = velocity_of(flow), Pairs(run, flow, config)
+    velocity = velocity_of(flow)
 
     def loss(i: int) -> Tensor:
         x0, x1 = pairs(i)
@@ -84,105 +92,78 @@ def fit(run: Run, flow: CNF, method: Method, config: ToyConfig) -> None:
         flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn)
 
-    settings = Training(
+    protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
+    training.fit(run, flow, loss, settings(config), protocol)
+    relabel(run, "loss", "mean squared error")
+
+
+def settings(config: FlowMatchingToyConfig) -> Training:
+    """Return how to train: AdamW at a constant rate."""
+    return Training(
         config.iterations, config.learning_rate, optimizer="adamw", weight_decay=config.weight_decay
     )
-    told = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    training.fit(run, flow, loss, settings, told)
-    curve = run.curves["loss"]
-    run.curve("loss", curve.x, curve.y, "iteration", "mean squared error")
-    _time_coupling(run, method, pairs, config)
 
 
-class Pairs:
-    """Batches of a run as a function of the iteration: x1 in permuted epochs; x0 at random where the source is a set.
-
-    Args:
-        run: gives the streams.
-        flow: has the source.
-        config: names the sets and their sizes.
-    """
-
-    def __init__(self, run: Run, flow: CNF, config: ToyConfig) -> None:
-        self.run, n = run, config.train_points
-        self._batches = Batches(run, n, config.batch)
-        self._x1, self._x0 = held_out(fresh(run, config.data).test(n, "train")), None
-        if config.source != NORMAL:
-            self._x0 = held_out(fresh(run, config.source).test(n, "train source"))
-
-    def __call__(self, iteration: int) -> tuple[Tensor | None, Tensor]:
-        """Return x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""
-        x1 = self._x1[self._batches(iteration)]
-        if self._x0 is None:
-            return None, x1
-        generator = self.run.torch_generator(f"source/{iteration}")
-        return self._x0[torch.randint(len(self._x0), (len(x1),), generator=generator)], x1
-
-
-def _time_coupling(run: Run, method: Method, pairs: Pairs, config: ToyConfig) -> None:
+def record_coupling(run: Run, method: FlowMatching, pairs: Pairs, repeats: int) -> None:
     """Record the median time in which a batch's noise is given its data."""
     x0, x1 = pairs(0)
     generator = run.torch_generator("timing")
     noise = torch.randn(x1.shape, generator=generator).to(x1) if x0 is None else x0
-    timing = time_repeats(
-        lambda: method.coupling(noise, x1, generator), device=run.device, repeats=config.repeats
-    )
-    told = f"{len(x1)} pairs/median of {config.repeats}"
-    run.metric("iteration_time[coupling]", timing.median, told, config.repeats)
+    timing = time_repeats(lambda: method.coupling(noise, x1, generator), device=run.device, repeats=repeats)
+    protocol = f"{len(x1)} pairs/median of {repeats}"
+    run.metric("iteration_time[coupling]", timing.median, protocol, repeats)
 
 
-@torch.no_grad()
-def evaluate(run: Run, flow: CNF, config: ToyConfig) -> None:
-    """Record what the trained flow is worth."""
-    n, integration = config.compared, DEFAULT
-    data, other = (held_out(fresh(run, config.data).test(n, stream)) for stream in ("test", "test again"))
+# -- evaluation -------------------------------------------------------------------------------------------------
+
+
+def evaluate(run: Run, flow: CNF, config: FlowMatchingToyConfig) -> None:
+    """Record what the trained flow is worth, on fresh points."""
+    n, law = config.compared, fresh(run, config.data)
+    data, other = held_out(law.test(n)), held_out(law.test(n, "test again"))
     source = flow.prior.sample(n, run.torch_generator("source"), dtype=data.dtype, device=run.device)
-    distance(run, other, data, "data against data")
-    w2 = distance(run, source, data, "source against data")
+    w2 = points.w2(source, data)
+    record_w2(run, points.w2(other, data), "data against data", n)
+    record_w2(run, w2, "source against data", n)
     if config.source == NORMAL:
-        x = held_out(fresh(run, config.data).test(config.test_points, "likelihood"))
-        record_likelihood(
-            run, measured.likelihood(flow, x, integration, clock=reader(run.device)), integration
-        )
-    _samples(run, flow, source, data, config)
-    record_paths(run, flow, source, w2, config.path_times, integration.solver)
-    _few_steps(run, flow, source, data, config)
+        likelihood(run, flow, law, config)
+    samples(run, flow, source, data, config)
+    record_paths(run, points.paths(flow, source, w2, config.path_times, DEFAULT.solver), DEFAULT.solver)
+    few_steps(run, flow, source, data, config)
 
 
-def _samples(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfig) -> None:
+def likelihood(run: Run, flow: CNF, law: Fresh, config: FlowMatchingToyConfig) -> None:
+    """Record the likelihood of fresh points, which a flow from a set of points has not."""
+    x = held_out(law.test(config.test_points, "likelihood"))
+    record_likelihood(run, measured.likelihood(flow, x, DEFAULT, clock=reader(run.device)), DEFAULT)
+
+
+def samples(run: Run, flow: CNF, source: Tensor, data: Tensor, config: FlowMatchingToyConfig) -> None:
     """Record samples, their distance from the data, evaluations and time, by dopri5 and by the code's own solver."""
-    for integration, qualifier in ((DEFAULT, ""), (euler(config.own_steps), f"euler-{config.own_steps}")):
-        key, n = f"[{qualifier}]" if qualifier else "", len(source)
-        flow.counter.reset()
-        samples = flow.decode(source, integration)
-        run.metric(
-            f"nfe{key}",
-            flow.counter.forward_evaluations,
-            f"{integration.solver.protocol}/{n} points together",
-        )
-        compare(run, samples, data, integration.solver.protocol, qualifier)
-        timing = time_repeats(
-            partial(flow.decode, source, integration), device=run.device, repeats=config.repeats
-        )
-        told = f"{integration.solver.protocol}/{n} points/median of {config.repeats}"
-        run.metric(f"sampling_time{key}", timing.median, told, n)
+    own = points.equal_steps("euler", config.own_steps)
+    for qualifier, integration in {"": DEFAULT, f"euler-{config.own_steps}": own}.items():
+        found, solver = points.sampled(flow, source, integration, config.repeats), integration.solver
+        record_sampled(run, found, solver, config.repeats, qualifier)
+        draws = run.numpy_generator("directions"), run.numpy_generator("c2st")
+        distances = points.distances(found.points, data, *draws)
+        record_distances(run, distances, len(data), solver.protocol, qualifier)
         if not qualifier:
-            run.artifact("samples", samples[:SAMPLES])
+            run.artifact("samples", found.points[:SAMPLES])
 
 
-def _few_steps(run: Run, flow: CNF, source: Tensor, data: Tensor, config: ToyConfig) -> None:
+def few_steps(run: Run, flow: CNF, source: Tensor, data: Tensor, config: FlowMatchingToyConfig) -> None:
     """Record W2 for few steps of Euler, with a curve, and of the midpoint rule, with pictures."""
-    errors = []
-    for steps in config.euler_steps:
-        samples = flow.decode(source, euler(steps))
-        errors.append(distance(run, samples, data, f"euler-{steps}"))
-    run.curve("w2_against_nfe", config.euler_steps, errors, "NFE, Euler", "W2")
-    for steps in config.midpoint_steps:
-        samples = flow.decode(source, Integration(Solver("midpoint", steps=steps)))
-        distance(run, samples, data, f"midpoint-{steps}")
-        run.artifact(f"samples midpoint-{steps}", samples[:SAMPLES])
-
-
-def euler(steps: int) -> Integration:
-    """Return so many steps of Euler."""
-    return Integration(Solver("euler", steps=steps))
+    euler = points.by_few_steps(flow, source, data, "euler", config.euler_steps)
+    midpoint = points.by_few_steps(flow, source, data, "midpoint", config.midpoint_steps)
+    for steps, found in zip(config.euler_steps, euler, strict=True):
+        record_w2(run, found.wasserstein2, f"euler-{steps}", len(data))
+    run.curve(
+        "w2_against_nfe",
+        [found.nfe for found in euler],
+        [found.wasserstein2 for found in euler],
+        "NFE, Euler",
+        "W2",
+    )
+    for steps, found in zip(config.midpoint_steps, midpoint, strict=True):
+        record_w2(run, found.wasserstein2, f"midpoint-{steps}", len(data))
+        run.artifact(f"samples midpoint-{steps}", found.points[:SAMPLES])

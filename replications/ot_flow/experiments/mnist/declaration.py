@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.config import METHOD_FIELDS, PeriodicConfig
 from replications.tasks.config import at_least
 
 
 @dataclass(frozen=True)
-class OTFlowMnistConfig(OTFlowConfig):
+class OTFlowMnistConfig(PeriodicConfig):
     """Settings of OT-Flow on images; the defaults are those of the authors' code (`trainMnistOTflow.py`).
 
     Two faults of that code's training of the autoencoder are not repeated: it takes optimizer steps on the validation
@@ -29,10 +29,6 @@ class OTFlowMnistConfig(OTFlowConfig):
         autoencoder_batch: images an iteration of it.
         validation_images: training images held out; they choose the weights of both networks, and train neither.
         test_images: the first so many test images; 0 for all.
-        drop: what the flow's learning rate is divided by between two periods.
-        periods: of equal length, into which the flow's iterations are divided.
-        validate_every: iterations between two validations of the flow; the weights of the lowest objective are kept.
-        double: train in float64.
         generated: latent points drawn for the MMD, at most as many as there are test images.
         checked: test images on which inversion, solver error and regularity are measured.
         test_batch: latent points solved together.
@@ -58,16 +54,14 @@ class OTFlowMnistConfig(OTFlowConfig):
     drop: float = math.sqrt(10)
     periods: int = 10
     validate_every: int = 20
-    double: bool = True
     generated: int = 3000
     checked: int = 50
     test_batch: int = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_fixed()
-        at_least(self, latent=1, epochs=1, autoencoder_batch=1, validation_images=1, periods=1, drop=1)
-        at_least(self, validate_every=0, test_images=0, generated=4, checked=1, test_batch=1)
+        at_least(self, latent=1, epochs=1, autoencoder_batch=1, validation_images=1)
+        at_least(self, test_images=0, generated=4, checked=1, test_batch=1)
 
 
 TIERS: dict[str, Mapping[str, Any]] = {
@@ -88,7 +82,7 @@ MNIST = Experiment(
     name="ot_flow.mnist",
     task="images",
     seeded_by=("data",),
-    removed={"spread": 0.0},
+    removed=METHOD_FIELDS,
     title="OT-Flow of digits in the latent space of an autoencoder",
     config=OTFlowMnistConfig(),
     run="replications.ot_flow.experiments.mnist.run:run",

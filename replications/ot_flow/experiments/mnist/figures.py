@@ -13,7 +13,7 @@ Draw = Callable[[Any, Record], None]
 
 
 def samples(records: Sequence[Record]) -> Any | None:
-    """Samples of the flow, decoded, one seed of each way to train the autoencoder."""
+    """Samples of the flow, decoded, one seed of each variant."""
     return _panels(records, "samples", _samples)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 from bench.experiment import Experiment
-from replications.ot_flow.config import at_least
+from replications.tasks.config import at_least
 
 DATA_SET = "ot_flow_weights"
 WEIGHTS_OF = ("miniboone", "swissroll")

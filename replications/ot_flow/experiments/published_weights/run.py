@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench.data import tabular, toy2d
 from bench.errors import UserError
@@ -15,14 +14,15 @@ from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import Integration
 from replications.flows.density.priors import StandardNormal
-from replications.flows.ode.solve import Solver
+from replications.flows.ode.solver import Solver
 from replications.ot_flow.experiments.published_weights import weights
-from replications.ot_flow.measured import OWN, record_costs, record_generated
+from replications.ot_flow.measured import evaluated, generated, rounding_error
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
+from replications.ot_flow.recording import NATIVE, record_costs, record_generated
 from replications.tasks.density2d.evaluation import SAMPLES, fresh, record_mass
 from replications.tasks.recording import record_checks, record_likelihood
-from replications.tasks.splits import held_out
+from replications.tasks.splits import TestSet, first, held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -30,52 +30,39 @@ if TYPE_CHECKING:
 
 FRESH = 10_000
 """Points of a 2-D set where all are asked for."""
+TEST = Integration(Solver("dopri5", 1e-5, 1e-5))
 
 
 def run(run: Run, config: PublishedConfig) -> None:
     """Measure L, C and R by the authors' solver, then by dopri5, and what must hold of any invertible density."""
     phi = weights.potential(weights.published(config.weights)).float()
-    x = rows(run, config)
+    test = rows(run, config)
+    x = held_out(test)
     if x.shape[1] != phi.dim:
         raise UserError(
             f"weights {config.weights!r} are for rows of {phi.dim} numbers, those of {config.data} have {x.shape[1]}"
         )
-    flow = CNF(GradientField(phi), StandardNormal(phi.dim)).to(run.device)
+    flow, own = CNF(GradientField(phi), StandardNormal(phi.dim)).to(run.device), rk4(config.own_steps)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "published weights")
-    record_costs(run, flow, x, config.own_steps)
-    record_generated(run, flow, x, rk4(config.own_steps), config.generated)
-    integration = Integration(Solver("dopri5", 1e-5, 1e-5))
-    record_likelihood(run, measured.likelihood(flow, x, integration, clock=reader(run.device)), integration)
-    few = x[: config.checked]
-    record_checks(run, flow, few, integration)
-    _float64(run, flow, few, config)
-    if x.shape[1] == 2:
-        record_mass(run, flow, integration, config)
-        samples = flow.sample(SAMPLES, run.torch_generator("samples"), integration)
-        run.artifact("samples", samples)
+    record_costs(run, evaluated(flow, x, config.own_steps, clock=reader(run.device)), own.protocol)
+    draws = run.torch_generator("generated")
+    record_generated(run, generated(flow, x, own, config.generated, draws), own.solver.protocol)
+    record_likelihood(run, measured.likelihood(flow, x, TEST, clock=reader(run.device)), TEST)
+    few = held_out(first(test, config.checked))
+    record_checks(run, flow, few, TEST)
+    error = rounding_error(flow, few, own).mean().abs().item()
+    run.metric(f"nll_error[{NATIVE}, float32]", error, f"{own.protocol} in float64", len(few))
+    if phi.dim == 2:
+        record_mass(run, flow, TEST, config)
+        run.artifact("samples", flow.sample(SAMPLES, run.torch_generator("samples"), TEST))
 
 
-def rows(run: Run, config: PublishedConfig) -> Tensor:
-    """Return the rows `(N, D)` of the config in float32."""
+def rows(run: Run, config: PublishedConfig) -> TestSet:
+    """Return the rows `(N, D)` of the config in float32; none is among those that the authors trained on."""
     if config.data in toy2d.names():
-        return held_out(fresh(run, config.data).test(config.rows or FRESH))
+        return fresh(run, config.data).test(config.rows or FRESH)
     data = tabular.load(config.data)
     # The held-out set trains on most of the published validation rows; together they are all of them.
     whole = {"test": data.test, "validation": np.concatenate([data.train, data.validation])}
-    x = whole[config.split][: config.rows or None]
-    return torch.tensor(x, dtype=torch.float32, device=run.device)
-
-
-@torch.no_grad()
-def _float64(run: Run, flow: CNF, x: Tensor, config: PublishedConfig) -> None:
-    """Record what float32 changes of the NLL by the authors' solver, on some rows."""
-    integration = rk4(config.own_steps)
-    single = flow.log_prob(x, integration=integration).double().mean()
-    with measured.in_float64(flow):
-        double = flow.log_prob(x.double(), integration=integration).mean()
-    run.metric(
-        f"nll_error[{OWN}, float32]",
-        (single - double).abs().item(),
-        f"{integration.protocol} in float64",
-        len(x),
-    )
+    x = torch.tensor(whole[config.split], dtype=torch.float32, device=run.device)
+    return first(TestSet(x), config.rows)

@@ -11,6 +11,7 @@ from bench.experiment import Experiment
 from replications.ffjord.networks import HELD_OUT_ROWS
 from replications.ffjord.networks import TABLES as NETWORKS
 from replications.ot_flow.config import OTFlowConfig
+from replications.rnode.config import Regularization
 from replications.rnode.settings import RK4, RNODE
 from replications.tasks.config import at_least
 from replications.tasks.tables.declaration import HELD_OUT, METRICS, TableConfig
@@ -46,34 +47,36 @@ RNODE_STEPS = {"power": 50, "gas": 50, "hepmass": 100, "miniboone": 4, "bsds300"
 
 
 @dataclass(frozen=True)
-class OTFlowTabularConfig(OTFlowConfig, TableConfig):
-    """Settings of a flow on a table; the defaults are those of OT-Flow's published code (`trainLargeOTflow.py`).
+class OTFlowTabularConfig(OTFlowConfig, Regularization, TableConfig):
+    """Settings of OT-Flow on a table, or of FFJORD or RNODE, which take those of `TableConfig` and `Regularization`.
+
+    The defaults are those of OT-Flow's published code (`trainLargeOTflow.py`). All methods read data, steps,
+    tolerances, gradient, learning rate, weight decay, iterations, batch, `validate_every`, `plateau` and the sizes of
+    the test. OT-Flow looks at no other setting of a `TableConfig`, the others at no other of an `OTFlowConfig`.
 
     Args:
         method: `ot_flow`, `ffjord` or `rnode`.
-        drop: what the learning rate is divided by on a plateau, counted anew after each of at most three.
+        drop: what OT-Flow's learning rate is divided by on a plateau, counted anew after each of at most three.
         generated: points drawn for the MMD, at most as many as there are test rows.
     """
 
     method: str = "ot_flow"
-    T: float = 1.0
+    solver: str = "rk4"
     divergence: str = "exact"
-    rtol: float = 1e-5
-    atol: float = 1e-5
+    learn_T: bool = False
+    weight_decay: float = 0.0
+    iterations: int = 1_000_000
+    batch: int = 1000
     clamp: float = 1.5
     drop: float = 10.0
     generated: int = 3000
-    test_batch: int = 1000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        OTFlowConfig.__post_init__(self)
         if self.method not in METHODS:
             raise UserError(f"config key 'method' must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if self.method == "ot_flow":
-            self._check_fixed()
-        at_least(
-            self, drop=1, plateau=0, validate_every=0, checked=1, test_points=0, generated=4, test_batch=1
-        )
+        at_least(self, steps=self.method == "ot_flow", drop=1, plateau=0, validate_every=0, repeats=1)
+        at_least(self, checked=1, test_points=0, generated=4, test_batch=1)
 
 
 def _baseline(method: str, network: Mapping[str, Any], *more: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,20 @@
-"""OT-Flow, FFJORD or RNODE learns the rows of a table, and all three are tested in the same ways."""
+"""OT-Flow, FFJORD or RNODE learns the rows of a table, and all three are tested alike."""
 
 from __future__ import annotations
 
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from replications.ffjord.method import BUILDER, on_table
+from bench.measure.clock import reader
+from replications.ffjord import method as ffjord
 from replications.ffjord.sizes import table_size
 from replications.flows.density.flow import Flow
 from replications.flows.training.settings import Training
 from replications.ot_flow.experiments.tabular.declaration import SETS
-from replications.ot_flow.measured import OWN, fit, record_costs, record_generated
-from replications.ot_flow.method import build, rk4
+from replications.ot_flow.measured import evaluated, generated
+from replications.ot_flow.method import BUILDER, build, rk4
+from replications.ot_flow.recording import record_costs, record_generated, record_own_likelihood
+from replications.ot_flow.training import fit
 from replications.rnode.method import METHOD
 from replications.tasks.method import in_test
 from replications.tasks.splits import Split, TrainBatches, held_out
@@ -29,33 +32,41 @@ EACH = "each method's own solver"
 def run(run: Run, config: OTFlowTabularConfig) -> None:
     """Train with the method's own schedule; then measure all methods by dopri5, and each by its own solver."""
     data = tables.rows(run, config)
-    protocol = f"{config.iterations} iterations of {config.batch}/{EACH}"
-    ours = config.method == "ot_flow"
-    flow = trained(run, data, config, protocol) if ours else baseline(run, data, config, protocol)
-    tables.evaluate(run, flow, data.test, config)
-    if ours:
-        record_costs(run, flow, held_out(data.test), config.own_steps, config.test_batch, EACH)
-    else:
-        _own(run)
-    integration = rk4(config.own_steps) if ours else in_test(config)
-    record_generated(run, flow, held_out(data.test), integration, config.generated, config.test_batch, EACH)
-    _published_sizes(run)
+    x = held_out(data.test)
+    is_ot_flow = config.method == "ot_flow"
+    flow = (trained if is_ot_flow else baseline)(run, data, config)
+    likelihood = tables.evaluate(run, flow, data.test, config)
+    if is_ot_flow:
+        own = rk4(config.own_steps)
+        terms = evaluated(flow, x, config.own_steps, config.test_batch, reader(run.device))
+        record_costs(run, terms, EACH)
+    else:  # the papers of FFJORD and RNODE test by dopri5, as every flow is tested here
+        own = in_test(config)
+        record_own_likelihood(run, likelihood, EACH)
+    draws = run.torch_generator("generated")
+    record_generated(run, generated(flow, x, own, config.generated, draws, config.test_batch), EACH)
+    record_sizes(run, published_sizes())
 
 
-def baseline(run: Run, data: Split, config: OTFlowTabularConfig, protocol: str) -> Flow:
+def training_protocol(config: OTFlowTabularConfig) -> str:
+    """Return the protocol of a training, the same for all methods."""
+    return f"{config.iterations} iterations of {config.batch}/{EACH}"
+
+
+def baseline(run: Run, data: Split, config: OTFlowTabularConfig) -> Flow:
     """Return FFJORD or RNODE trained as their code trains; its cost is recorded and the model kept."""
-    arguments = on_table(config, data.train.points.shape[1])
-    return tables.trained(run, data, config, METHOD, BUILDER, arguments, protocol)
+    arguments = ffjord.on_table(config, data.train.points.shape[1])
+    return tables.trained(run, data, config, METHOD, ffjord.BUILDER, arguments, training_protocol(config))
 
 
-def trained(run: Run, data: Split, config: OTFlowTabularConfig, protocol: str) -> Flow:
+def trained(run: Run, data: Split, config: OTFlowTabularConfig) -> Flow:
     """Return the trained OT-Flow; its cost is recorded and the model kept."""
     d = data.train.points.shape[1]
     arguments: dict[str, Any] = {"dim": d, "width": config.width, "layers": config.layers}
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
     batches = TrainBatches(run, data.train, config.batch)
-    fit(run, flow, config, batches, settings(config), data.validation.points, protocol)
-    run.save_model("replications.ot_flow.method:build", arguments, flow.state_dict())
+    fit(run, flow, config, batches, settings(config), data.validation, training_protocol(config))
+    run.save_model(BUILDER, arguments, flow.state_dict())
     return flow
 
 
@@ -73,21 +84,19 @@ def settings(config: OTFlowTabularConfig) -> Training:
     )
 
 
-def _own(run: Run) -> None:
-    """Record once more, as measured by the method's own solver, what FFJORD and RNODE are tested with anyway."""
-    for key in ("nll", "loglik_time", "nfe_test"):
-        measured = run.metrics[key]
-        told = f"{EACH}/{run.metrics['nll'].n} points" if key == "loglik_time" else EACH
-        run.metric(f"{key}[{OWN}]", measured.value, told, measured.n, measured.se)
-
-
-def _published_sizes(run: Run) -> None:
-    """Record the parameters of all the published networks, whatever was trained, and OT-Flow's share of FFJORD's."""
-    shares = []
+def published_sizes() -> dict[str, dict[str, int]]:
+    """Return the number of parameters of the published networks of both methods for each set, whatever is trained."""
+    sizes = {}
     for name, settings in SETS.items():
         flow = build(DIMENSIONS[name], settings["width"])
-        sizes = sum(p.numel() for p in flow.parameters()), table_size(name)
-        shares.append(sizes[0] / sizes[1])
-        for method, size in zip(("ot_flow", "ffjord"), sizes, strict=True):
+        sizes[name] = {"ot_flow": sum(p.numel() for p in flow.parameters()), "ffjord": table_size(name)}
+    return sizes
+
+
+def record_sizes(run: Run, sizes: dict[str, dict[str, int]]) -> None:
+    """Record them, and the mean over the sets of OT-Flow's share of FFJORD's."""
+    for name, of in sizes.items():
+        for method, size in of.items():
             run.metric(f"parameters[{name}: {method}]", size, "published network, untrained")
-    run.metric("ratio[parameters: ot_flow/ffjord]", fmean(shares), "published networks/mean of five sets")
+    share = fmean(of["ot_flow"] / of["ffjord"] for of in sizes.values())
+    run.metric("ratio[parameters: ot_flow/ffjord]", share, "published networks/mean of five sets")

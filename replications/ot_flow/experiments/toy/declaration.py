@@ -7,41 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.experiment import Experiment
-from replications.ot_flow.config import OTFlowConfig
+from replications.ot_flow.config import METHOD_FIELDS, PeriodicConfig
 from replications.tasks.config import at_least
-from replications.tasks.density2d.declaration import METRICS, Density2dConfig
+from replications.tasks.density2d.declaration import METRICS, Density2dTest
 
 
 @dataclass(frozen=True)
-class OTFlowToyConfig(OTFlowConfig, Density2dConfig):
+class OTFlowToyConfig(PeriodicConfig, Density2dTest):
     """Settings of OT-Flow on a 2-D density; the defaults and the variants are the published ones.
 
     Args:
         redrawn: iterations for which a batch is kept.
-        drop: what the learning rate is divided by between two periods.
-        periods: of equal length, into which the iterations are divided.
-        validate_every: iterations between two validations; the weights of the lowest objective are kept.
         validation_points: points of a validation.
-        double: train in float64.
         path_times: times at which a path of the picture is recorded.
     """
 
-    T: float = 1.0
     learning_rate: float = 0.05
     iterations: int = 5000
     batch: int = 5000
     redrawn: int = 25
-    drop: float = 2.0
-    periods: int = 5
-    validate_every: int = 50
     validation_points: int = 5000
-    double: bool = True
     path_times: int = 9
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_fixed()
-        at_least(self, redrawn=1, drop=1, periods=1, validate_every=0, validation_points=1, path_times=2)
+        PeriodicConfig.__post_init__(self)
+        Density2dTest.__post_init__(self)
+        at_least(self, redrawn=1, validation_points=1, path_times=2)
 
 
 def _variant(data: str, alpha_C: float, alpha_R: float, own_steps: int = 12, **more: Any) -> dict[str, Any]:
@@ -64,7 +55,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
 
 TIERS: dict[str, Mapping[str, Any]] = {
     "smoke": {
-        "iterations": 2, "batch": 16, "width": 8, "test_points": 40, "compared": 40, "grid": 10, "repeats": 1,
+        "iterations": 2, "batch": 16, "width": 8, "test_points": 40, "compared": 40, "grid": 10,
         "validation_points": 16, "double": False,
     },
     "cpu": {
@@ -78,7 +69,7 @@ TOY = Experiment(
     name="ot_flow.toy",
     task="density2d",
     seeded_by=("data",),
-    removed={"spread": 0.0},
+    removed={**METHOD_FIELDS, "hidden": (64, 64, 64)},
     title="OT-Flow on two-dimensional densities",
     config=OTFlowToyConfig(),
     run="replications.ot_flow.experiments.toy.run:run",

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bench.measure.clock import reader
 from replications.flows.density.cnf import CNF
-from replications.flows.ode.solve import Solver, trajectory
-from replications.ot_flow.measured import fit, in_periods, precision, record_costs
-from replications.ot_flow.method import build, rk4
+from replications.flows.ode.solve import trajectory
+from replications.flows.ode.solver import Solver
+from replications.ot_flow.measured import evaluated
+from replications.ot_flow.method import BUILDER, build, rk4
+from replications.ot_flow.recording import record_costs
+from replications.ot_flow.training import fit, in_periods, precision
 from replications.tasks.density2d.evaluation import evaluate, fresh
-from replications.tasks.splits import held_out
+from replications.tasks.method import in_test
+from replications.tasks.splits import Fresh, held_out
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -20,39 +25,38 @@ if TYPE_CHECKING:
 
 PATHS = 24
 """Paths drawn in the picture."""
+STEPS = 8
+"""RK4 steps between two times of a path."""
 
 
 def run(run: Run, config: OTFlowToyConfig) -> None:
     """Train; then measure the terms of the objective, and all that is measured of any flow on points."""
-    flow = trained(run, config)
-    x = held_out(fresh(run, config.data).test(config.test_points)).to(precision(config))
-    record_costs(run, flow, x, config.own_steps)
+    data = fresh(run, config.data, precision(config))
+    flow = trained(run, data, config)
+    x = held_out(data.test(config.test_points))
+    terms = evaluated(flow, x, config.own_steps, clock=reader(run.device))
+    record_costs(run, terms, rk4(config.own_steps).protocol)
     flow.float()
-    evaluate(run, flow, config, rk4(config.steps))
-    _paths(run, flow, x[:PATHS].float(), config.path_times)
+    evaluate(run, flow, config, in_test(config), rk4(config.steps))
+    run.artifact("paths", paths(flow, x[:PATHS].float(), config.path_times))
 
 
-def trained(run: Run, config: OTFlowToyConfig) -> CNF:
+def trained(run: Run, data: Fresh, config: OTFlowToyConfig) -> CNF:
     """Return the trained flow; its cost is recorded, and the model kept in float32."""
     arguments: dict[str, Any] = {"dim": 2, "width": config.width, "layers": config.layers}
-    dtype = precision(config)
-    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, dtype)
-
-    data = fresh(run, config.data)
+    flow = build(**arguments, generator=run.torch_generator("field")).to(run.device, precision(config))
 
     def batch(iteration: int) -> Tensor:
-        return data.batch(iteration // config.redrawn, config.batch).points.to(dtype)
+        return data.batch(iteration // config.redrawn, config.batch).points
 
-    validation = data.validation(config.validation_points).points.to(dtype)
-    fit(run, flow, config, batch, in_periods(config), validation)
-    state = {name: value.float() for name, value in flow.state_dict().items()}
-    run.save_model("replications.ot_flow.method:build", arguments, state)
+    fit(run, flow, config, batch, in_periods(config), data.validation(config.validation_points))
+    run.save_model(BUILDER, arguments, {name: value.float() for name, value in flow.state_dict().items()})
     return flow
 
 
 @torch.no_grad()
-def _paths(run: Run, flow: CNF, x: Tensor, times: int) -> None:
-    """Keep the paths of some points at so many times, `(paths, times, 2)`."""
+def paths(flow: CNF, x: Tensor, times: int) -> Tensor:
+    """Return where points `(N, 2)` are at equally spaced times from data to base, `(N, times, 2)`."""
     when = torch.linspace(0, 1, times, device=x.device)
-    states = trajectory(flow.field, x, when, Solver("rk4", steps=8 * (times - 1)))
-    run.artifact("paths", states.transpose(0, 1))
+    states = trajectory(flow.field, x, when, Solver("rk4", steps=STEPS * (times - 1)))
+    return states.transpose(0, 1)

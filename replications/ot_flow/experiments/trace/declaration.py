@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 from bench.experiment import Experiment
-from replications.ot_flow.config import at_least
+from replications.tasks.config import at_least
 
 PUBLISHED = {
     43: (1, 10, 20, 30, 43),
@@ -18,7 +18,7 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class TraceConfig:
+class OTFlowTraceConfig:
     """Settings of `ot_flow.trace`; the defaults are the published ones.
 
     Args:
@@ -40,16 +40,16 @@ class TraceConfig:
     checked: int = 16
 
     def __post_init__(self) -> None:
-        marks = self.marks
-        if len(marks) < 2 or marks[0] < 1 or any(a >= b for a, b in itertools.pairwise(marks)):
+        numbers = self.numbers
+        if len(numbers) < 2 or numbers[0] < 1 or any(a >= b for a, b in itertools.pairwise(numbers)):
             raise UserError(
-                f"config key 'vectors' must rise from at least 1 and hold two numbers, got {marks}; "
+                f"config key 'vectors' must rise from at least 1 and hold two numbers, got {numbers}; "
                 f"published are those of the dimensions {', '.join(map(str, PUBLISHED))}"
             )
         at_least(self, width=1, layers=2, batch=1, repeats=1, checked=1)
 
     @property
-    def marks(self) -> tuple[int, ...]:
+    def numbers(self) -> tuple[int, ...]:
         """The numbers of vectors after which time and error are read."""
         return self.vectors or PUBLISHED.get(self.dim, ())
 
@@ -58,7 +58,7 @@ TRACE = Experiment(
     name="ot_flow.trace",
     seeded_by=("dim", "batch"),
     title="OT-Flow's exact trace against Hutchinson's estimate by autograd",
-    config=TraceConfig(),
+    config=OTFlowTraceConfig(),
     run="replications.ot_flow.experiments.trace.run:run",
     variants={f"d{dim}": {"dim": dim} for dim in PUBLISHED},
     tiers={

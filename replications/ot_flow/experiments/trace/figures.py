@@ -20,7 +20,7 @@ def trace(records: Sequence[Record]) -> Any | None:
         found, error, law = (
             record.curves[key] for key in ("time/K[hutchinson]", "error/K[hutchinson]", "error/K[expected]")
         )
-        exact, short = (record.metrics[f"evaluation_time[{way}]"].value for way in ("exact", "exact by G"))
+        exact, short = (record.metrics[f"evaluation_time[{name}]"].value for name in ("exact", "exact by G"))
         times.plot(found.x, found.y, "o-", color=colour, label=f"{variant}, estimate")
         times.axhline(exact, color=colour, linestyle="--", label=f"{variant}, exact")
         times.axhline(short, color=colour, linestyle=":", linewidth=0.9, label=f"{variant}, exact by G")

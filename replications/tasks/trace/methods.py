@@ -1,13 +1,13 @@
-r"""The ways to the divergence of an `MlpField` that are compared, and the floating point operations of each.
+r"""Methods that compute or estimate the divergence of an `MlpField`, and the floating point operations of each.
 
-| way | code | evaluations' worth |
+| method | name | cost in evaluations of f |
 |---|---|---|
 | f alone | `field` | 1 |
 | exact, D unit vectors pushed forward together | `exact` | 1 + D |
-| exact, a backward pass for each dimension, the usual way | `loop` | 1 + D |
+| exact, a backward pass for each dimension, as most codes do | `loop` | 1 + D |
 | exact, closed form of one or two hidden layers | `closed form` | about 1, and 2 D H_1 H_2 for the batch |
 | estimate, K probes pushed forward together | `hutchinson-K` | 1 + K |
-| estimate, one backward pass, the usual way | `vjp` | 2 |
+| estimate, one backward pass, as most codes do | `vjp` | 2 |
 | the adjoint's two products, by state and parameters | `vjp, parameters` | 3 |
 
 One evaluation of f takes 2 sum_l n_l n_{l+1} operations for a state, with n_l the widths D, H_1..., D; activations and
@@ -32,33 +32,37 @@ Result = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to the divergence: operations for widths and batch, and the work, with probes `(K, B, D)`."""
+class TraceMethod:
+    """A method to get the divergence: its operations for widths and batch, and its work, with probes `(K, B, D)`."""
 
     flops: Callable[[Sequence[int], int], int]
     work: Callable[[MlpField, Tensor, Tensor, Tensor], object]
 
 
-def ways(layers: int, probes: Sequence[int]) -> dict[str, Way]:
-    """Return every way for a number of hidden layers, by name; the estimates with each number K of probes."""
+def trace_methods(layers: int, probes: Sequence[int]) -> dict[str, TraceMethod]:
+    """Return every method for a number of hidden layers, by name; the estimates with each number K of probes."""
     found = {
-        "field": Way(lambda n, b: evaluations(n, b, 1), lambda field, t, x, eps: field(t, x)),
-        "exact": Way(
+        "field": TraceMethod(lambda n, b: evaluations(n, b, 1), lambda field, t, x, eps: field(t, x)),
+        "exact": TraceMethod(
             lambda n, b: evaluations(n, b, 1 + n[0]), lambda field, t, x, eps: by_units(field, t, x)
         ),
-        "loop": Way(lambda n, b: evaluations(n, b, 1 + n[0]), lambda field, t, x, eps: by_loop(field, t, x)),
-        "vjp": Way(lambda n, b: evaluations(n, b, 2), lambda field, t, x, eps: by_vjp(field, t, x, eps[0])),
-        "vjp, parameters": Way(
+        "loop": TraceMethod(
+            lambda n, b: evaluations(n, b, 1 + n[0]), lambda field, t, x, eps: by_loop(field, t, x)
+        ),
+        "vjp": TraceMethod(
+            lambda n, b: evaluations(n, b, 2), lambda field, t, x, eps: by_vjp(field, t, x, eps[0])
+        ),
+        "vjp, parameters": TraceMethod(
             lambda n, b: evaluations(n, b, 3), lambda field, t, x, eps: adjoint_product(field, t, x, eps[0])
         ),
     }
     for k in probes:
-        found[f"hutchinson-{k}"] = Way(
+        found[f"hutchinson-{k}"] = TraceMethod(
             lambda n, b, k=k: evaluations(n, b, 1 + k),  # type: ignore[misc]
             lambda field, t, x, eps, k=k: Divergence("rademacher", k)(field, t, x, eps[:k]),  # type: ignore[misc]
         )
     if layers in CLOSED_FORM_DEPTHS:
-        found["closed form"] = Way(closed_form_flops, lambda field, t, x, eps: exact(field, t, x))
+        found["closed form"] = TraceMethod(closed_form_flops, lambda field, t, x, eps: exact(field, t, x))
     return found
 
 
@@ -68,7 +72,7 @@ def evaluations(widths: Sequence[int], batch: int, n: int) -> int:
 
 
 def closed_form_flops(widths: Sequence[int], batch: int) -> int:
-    """Return those of f and its closed form: for two hidden layers W_1 W_3 once, and H_1 x H_2 for each state."""
+    """Return operations of f and its closed form: for two hidden layers W_1 W_3 once, H_1 x H_2 for each state."""
     d, *hidden, _ = widths
     coupling = 2 * hidden[0] * hidden[1] * (d + batch) if len(hidden) == 2 else 2 * batch * hidden[0]
     return evaluations(widths, batch, 1) + coupling
@@ -87,7 +91,7 @@ def unit_vectors(x: Tensor) -> Tensor:
 
 
 def by_loop(field: nn.Module, t: Tensor, x: Tensor) -> Result:
-    """Return f and tr J by a backward pass for each dimension, the usual way."""
+    """Return f and tr J by a backward pass for each dimension."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         f = field(t, x)
@@ -98,7 +102,7 @@ def by_loop(field: nn.Module, t: Tensor, x: Tensor) -> Result:
 
 
 def by_vjp(field: nn.Module, t: Tensor, x: Tensor, eps: Tensor) -> Result:
-    """Return f and eps^T J eps by one backward pass, the usual way; eps `(B, D)`."""
+    """Return f and eps^T J eps by one backward pass; eps `(B, D)`."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         f = field(t, x)

@@ -1,4 +1,4 @@
-"""What the experiments are in which maximum likelihood and flow matching train one and the same network."""
+"""What an experiment is in which maximum likelihood and flow matching train one and the same network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.experiment import Experiment
+from replications.tasks.config import at_least
 
 CNF = "cnf"
 """Maximum likelihood."""
@@ -18,11 +19,11 @@ class ConvergenceConfig:
     """Settings of one training and of the goals that it is to reach.
 
     The tutorial prints two moons, four layers of width 128 and both numbers of iterations; the rest is ours. Network,
-    initial weights, optimizer, batches and goals are the same for both ways to train. The rate is constant, so that
-    the time until a goal does not depend on the budget; an average of the weights takes out most of their noise.
+    initial weights, optimizer, batches and goals are the same for both. The rate is constant, so that the time until a
+    goal does not depend on the budget; an average of the weights takes out most of their noise.
 
     Args:
-        data: a set of `bench.data.toy2d` whose density is known, see `replications.flow_matching.experiments.convergence.densities`.
+        data: a set whose density is known, see `replications.tasks.density2d.densities`.
         method: `cnf`, or one of `replications.flow_matching.method.METHODS`.
         iterations: budget at the published size.
         share: part of it that is run.
@@ -37,7 +38,7 @@ class ConvergenceConfig:
         spacing: quotient of two iterations with validation, as far as the step allows it; the same for all methods.
         w2_goal: the goal of W2, a multiple of the mean W2 of other data from the validation points.
         kl_goal: the goal of KL(data, flow), in nats.
-        yardsticks: sets of other data for that mean.
+        reference_sets: sets of other data for that mean.
         compared: points of each side where samples and data are compared.
         test_points: fresh points of the likelihood.
         scored: samples, and points of the reference, of FID.
@@ -65,7 +66,7 @@ class ConvergenceConfig:
     spacing: float = 1.25
     w2_goal: float = 1.5
     kl_goal: float = 0.1
-    yardsticks: int = 5
+    reference_sets: int = 5
     compared: int = 1000
     test_points: int = 10_000
     scored: int = 5000
@@ -75,12 +76,8 @@ class ConvergenceConfig:
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("iterations", 1), ("validate_every", 1), ("spacing", 1), ("yardsticks", 1), ("compared", 40),
-            ("test_points", 2), ("scored", 128), ("path_times", 2), ("repeats", 1),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise UserError(f"config key {name!r} must be at least {least}, got {getattr(self, name)}")
+        at_least(self, iterations=1, validate_every=1, spacing=1, reference_sets=1, path_times=2, repeats=1)
+        at_least(self, compared=40, test_points=2, scored=128)
         for name in ("share", "cnf_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise UserError(f"config key {name!r} must lie in (0, 1], got {getattr(self, name):g}")
@@ -103,7 +100,7 @@ class ConvergenceConfig:
 
 TIERS: dict[str, Mapping[str, Any]] = {
     "smoke": {
-        "share": 1e-3, "batch": 16, "hidden": (8, 8, 8), "tolerance": 1e-3, "validate_every": 2, "yardsticks": 1,
+        "share": 1e-3, "batch": 16, "hidden": (8, 8, 8), "tolerance": 1e-3, "validate_every": 2, "reference_sets": 1,
         "w2_goal": 1e3, "kl_goal": 1e3, "compared": 40, "test_points": 40, "scored": 128, "euler_steps": (1, 8),
         "midpoint_steps": (4,), "path_times": 3, "repeats": 1,
     },
@@ -122,7 +119,7 @@ METRICS = (
 )  # fmt: skip
 
 FIGURES = {
-    name: f"replications.flow_matching.experiments.convergence.figures:{name}"
+    name: f"replications.flow_matching.convergence.figures:{name}"
     for name in ("convergence", "samples", "few_steps")
 }
 
@@ -131,40 +128,26 @@ CAPTIONS = {
     "of 128 points. No iterations or time to target: not reached."
 }
 
-FM_VS_CNF = Experiment(
-    name="blog.fm_vs_cnf",
-    task="density2d",
-    seeded_by=("data",),
-    title="Experiment 4: Flow Matching and maximum likelihood train one network on two moons",
-    config=ConvergenceConfig(),
-    run="replications.flow_matching.experiments.convergence.run:run",
-    variants={
-        "cnf": {"method": CNF, "iterations": 8000},
-        "fm": {"method": "fm-ot", "iterations": 3000},
-        "ot_cfm": {"method": "ot-cfm", "iterations": 3000},
-        "fm_8000": {"method": "fm-ot", "iterations": 8000},
-    },
-    tiers=TIERS,
-    metrics=(*METRICS[:10], "inception_score", *METRICS[10:]),
-    figures=FIGURES,
-    captions=CAPTIONS,
-)
-"""`fm_8000` is `fm` trained on, by the same batches, for the CNF's iterations: it tells when a goal comes later."""
 
-CLAIMS = Experiment(
-    name="flow_matching.claims",
-    task="density2d",
-    seeded_by=("data",),
-    title="How soon Flow Matching and maximum likelihood reach a goal, and how few evaluations their samples need",
-    config=ConvergenceConfig(data="8gaussians"),
-    run="replications.flow_matching.experiments.convergence.run:run",
-    variants={
-        f"{data}_{arm}": {"data": data, "method": method}
-        for data in ("8gaussians", "checkerboard")
-        for arm, method in (("cnf", CNF), ("fm_ot", "fm-ot"), ("fm_vp", "fm-vp"))
-    },
-    tiers=TIERS,
-    metrics=METRICS,
-    figures=FIGURES,
-    captions=CAPTIONS,
-)
+def convergence(
+    name: str,
+    title: str,
+    config: ConvergenceConfig,
+    variants: Mapping[str, Mapping[str, Any]],
+    metrics: tuple[str, ...] = METRICS,
+) -> Experiment:
+    """Return an experiment in which trainings of one network are followed to a goal; arguments as `Experiment`."""
+    return Experiment(
+        name=name,
+        task="density2d",
+        seeded_by=("data",),
+        renamed={"yardsticks": "reference_sets"},
+        title=title,
+        config=config,
+        run="replications.flow_matching.convergence.run:run",
+        variants=variants,
+        tiers=TIERS,
+        metrics=metrics,
+        figures=FIGURES,
+        captions=CAPTIONS,
+    )

@@ -33,7 +33,7 @@ def convergence(records: Sequence[Record]) -> Any | None:
 
 
 def samples(records: Sequence[Record]) -> Any | None:
-    """Data and samples of every arm by dopri5, one seed, one row a set."""
+    """Data and samples of every method by dopri5, one seed, one row a set."""
     sets = _by_data(first_seeds(records, "samples").values(), "samples")
     if not sets:
         return None
@@ -89,7 +89,9 @@ def _by_data(records: Iterable[Record], key: str) -> dict[str, list[Record]]:
 
 
 def _looks(members: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return colour, line and name of each record; arms are told apart within a set."""
-    arms = [record.identity.variant.removeprefix(f"{record.identity.config['data']}_") for record in members]
-    places = {arm: place for place, arm in enumerate(dict.fromkeys(arms))}
-    return [{"color": COLOURS[places[arm]], "linestyle": LINES[places[arm]], "label": arm} for arm in arms]
+    """Return colour, line and name of each record; variants are told apart within a set."""
+    names = [record.identity.variant.removeprefix(f"{record.identity.config['data']}_") for record in members]
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return [
+        {"color": COLOURS[places[name]], "linestyle": LINES[places[name]], "label": name} for name in names
+    ]

@@ -1,0 +1,1 @@
+"""Experiment `blog.fm_vs_cnf`."""

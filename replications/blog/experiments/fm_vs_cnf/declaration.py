@@ -1,0 +1,19 @@
+"""What `blog.fm_vs_cnf` is: the tutorial prints two moons, four layers of width 128 and both numbers of iterations."""
+
+from __future__ import annotations
+
+from replications.flow_matching.convergence.declaration import CNF, METRICS, ConvergenceConfig, convergence
+
+FM_VS_CNF = convergence(
+    "blog.fm_vs_cnf",
+    "Experiment 4: Flow Matching and maximum likelihood train one network on two moons",
+    ConvergenceConfig(),
+    {
+        "cnf": {"method": CNF, "iterations": 8000},
+        "fm": {"method": "fm-ot", "iterations": 3000},
+        "ot_cfm": {"method": "ot-cfm", "iterations": 3000},
+        "fm_8000": {"method": "fm-ot", "iterations": 8000},
+    },
+    (*METRICS[:10], "inception_score", *METRICS[10:]),
+)
+"""`fm_8000` is `fm` trained on, by the same batches, for the CNF's iterations: it tells when a goal comes later."""

@@ -1,1 +1,0 @@
-"""Experiments `flow_matching.claims` and `blog.fm_vs_cnf`."""
