@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from replications.blog.experiments import WAYS
 from replications.blog.experiments.adjoint_memory import run as adjoint_memory
+from replications.blog.experiments.adjoint_memory.declaration import WAYS
 from replications.blog.experiments.adjoint_memory.run import (
     Classifier,
     Extractor,

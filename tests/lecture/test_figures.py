@@ -9,8 +9,10 @@ from bench.execution.run import Run
 from bench.identity import identify
 from bench.record import Record
 from bench.report.style import render
-from replications.lecture.experiments import CLASSIFIER, SOLVERS, figures
+from replications.lecture.experiments import CLASSIFIER, SOLVERS
 from replications.lecture.experiments.mnist import run as mnist
+from replications.lecture.experiments.mnist.figures import training
+from replications.lecture.experiments.solvers import figures
 from replications.lecture.experiments.solvers import run as solvers
 
 
@@ -48,9 +50,9 @@ def test_training_figure_has_a_row_a_data_set(tmp_path: Path) -> None:
         job = Run(identify(CLASSIFIER, variant, "smoke", 0), tmp_path)
         mnist.run(job, CLASSIFIER.configure(variant, "smoke"))
         records.append(Record(job.identity, "done", metrics=job.metrics, curves=job.curves))
-    figure = figures.training(records)
+    figure = training(records)
     assert len(figure.axes) == 6
-    assert figures.training([]) is None
+    assert training([]) is None
 
 
 def test_claims_are_well_formed_and_unique() -> None:

@@ -12,8 +12,11 @@ from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, write
 from bench.registry import resolve
-from replications.neural_ode.experiments import EPOCH, MNIST, SCALING, ScalingConfig, figures
+from replications.neural_ode.experiments.mnist.declaration import EPOCH, MNIST
+from replications.neural_ode.experiments.mnist.figures import training
 from replications.neural_ode.experiments.mnist.run import settings
+from replications.neural_ode.experiments.scaling.declaration import SCALING, ScalingConfig
+from replications.neural_ode.experiments.scaling.figures import cost_of_steps, tolerance
 
 needs_mnist = pytest.mark.skipif(
     "CNF_BENCH_DATA" not in os.environ, reason="CNF_BENCH_DATA names no folder with MNIST"
@@ -123,9 +126,9 @@ def test_error_falls_with_the_tolerance_and_gradients_agree(runs: dict[str, Run]
 
 def test_figures_draw_what_there_is_and_nothing_else(runs: dict[str, Run]) -> None:
     records = [Record(run.identity, "done", metrics=run.metrics, curves=run.curves) for run in runs.values()]
-    cost, tolerance = figures.cost_of_steps(records), figures.tolerance(records)
+    cost, ladder = cost_of_steps(records), tolerance(records)
     assert [len(ax.lines) for ax in cost.axes] == [4, 4]
-    assert [len(ax.lines) for ax in tolerance.axes] == [1, 1, 3]
-    assert figures.training(records) is None
-    assert figures.cost_of_steps([]) is None
-    assert figures.tolerance([]) is None
+    assert [len(ax.lines) for ax in ladder.axes] == [1, 1, 3]
+    assert training(records) is None
+    assert cost_of_steps([]) is None
+    assert tolerance([]) is None

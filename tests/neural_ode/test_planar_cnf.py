@@ -17,8 +17,8 @@ from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.models import load_model
 from bench.record import Record, write
-from replications.neural_ode.experiments import PLANAR_CNF, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf import figures as planar_figures
+from replications.neural_ode.experiments.planar_cnf.declaration import PLANAR_CNF, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf.run import Likelihood, Matching, run, settings
 
 SMALL = PlanarConfig(

@@ -37,7 +37,7 @@ from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.blog.experiments import AdjointMemory
+    from replications.blog.experiments.adjoint_memory.declaration import AdjointMemory
 
 CLASSES = 10
 

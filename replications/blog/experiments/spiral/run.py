@@ -28,7 +28,7 @@ from replications.tasks.recording import record_curves
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.blog.experiments import Spiral
+    from replications.blog.experiments.spiral.declaration import Spiral
 
 Array = NDArray[np.float64]
 

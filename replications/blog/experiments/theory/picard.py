@@ -27,7 +27,7 @@ from bench.data.series import spiral
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.blog.experiments import Theory
+    from replications.blog.experiments.theory.declaration import Theory
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-12

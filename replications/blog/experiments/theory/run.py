@@ -25,7 +25,7 @@ from replications.flows.density.priors import StandardNormal
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.blog.experiments import Theory
+    from replications.blog.experiments.theory.declaration import Theory
 
 
 def run(run: Run, config: Theory) -> None:

@@ -27,7 +27,7 @@ from replications.flows.training.settings import Training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.blog.experiments import Theory
+    from replications.blog.experiments.theory.declaration import Theory
 
 
 def endpoint(

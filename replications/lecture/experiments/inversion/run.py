@@ -20,7 +20,7 @@ from replications.flows.ode.solve import Solver, solve
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.lecture.experiments import InversionConfig
+    from replications.lecture.experiments.inversion.declaration import InversionConfig
 
 FIELDS = {"smooth": (nn.Tanh, 0.0), "relu": (nn.ReLU, 0.0), "dropout": (nn.ReLU, 0.1)}
 

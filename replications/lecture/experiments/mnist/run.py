@@ -31,7 +31,7 @@ from replications.flows.training.settings import Training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.lecture.experiments import ClassifierConfig
+    from replications.lecture.experiments.mnist.declaration import ClassifierConfig
 
 DIM, ENCODER_WIDTH, FIELD_WIDTH, CLASSES = 64, 128, 64, 10
 TEST_BATCH = 1000

@@ -45,7 +45,7 @@ from replications.lecture.experiments.solvers.problems import (
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
-    from replications.lecture.experiments import SolverConfig
+    from replications.lecture.experiments.solvers.declaration import SolverConfig
 
 FIXED = {"euler": "euler", "midpoint": "midpoint", "rk4": "", "rk4_38": "rk4",
          "explicit_adams": "explicit_adams", "implicit_adams": "implicit_adams"}  # fmt: skip

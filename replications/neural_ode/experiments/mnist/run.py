@@ -18,7 +18,7 @@ from replications.flows.training.batches import Batches
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.neural_ode.experiments import MnistConfig
+from replications.neural_ode.experiments.mnist.declaration import MnistConfig
 from replications.neural_ode.method import build, ode_block
 from replications.tasks.recording import record_curves
 

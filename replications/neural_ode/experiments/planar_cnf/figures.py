@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.data import energies2d, toy2d
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
-from replications.neural_ode.experiments import SHOWN_REACH, SHOWN_SIDE
+from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REACH, SHOWN_SIDE
 
 TOLD = {"nf": "layers", "nf_shrunk": "layers, start shrunk", "cnf": "continuous"}
 DRAWN = 500_000

@@ -32,7 +32,7 @@ from replications.flows.ode.solve import Solver
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.neural_ode.experiments import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
+from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
 from replications.neural_ode.planar import PlanarField, PlanarLayers
 from replications.tasks.cost import step_memory

@@ -23,7 +23,7 @@ from bench.stats import fit_exponent, fit_line
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve
-from replications.neural_ode.experiments import ScalingConfig
+from replications.neural_ode.experiments.scaling.declaration import ScalingConfig
 
 Pass = Callable[[], None]
 
