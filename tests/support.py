@@ -10,6 +10,7 @@ from bench.execution.worker import keep
 from bench.experiment import Experiment
 from bench.identity import identify
 from bench.metrics.catalogue import split_key
+from bench.models import load_model
 from bench.record import Record, describe, read
 from bench.registry import resolve
 
@@ -26,10 +27,18 @@ def perform(
 
 def recorded(run: Run) -> Record:
     """Write what a run has, as its process would, and read it again."""
+    return read(_kept(run))
+
+
+def loaded(run: Run) -> Any:
+    """Return the trained model that a run kept, as a user loads it."""
+    return load_model(_kept(run))
+
+
+def _kept(run: Run) -> Path:
     artifacts = {key: describe(array) for key, array in run.artifacts.items()}
-    return read(
-        keep(run, Record(run.identity, "done", metrics=run.metrics, curves=run.curves, artifacts=artifacts))
-    )
+    record = Record(run.identity, "done", metrics=run.metrics, curves=run.curves, artifacts=artifacts)
+    return keep(run, record)
 
 
 def untimed(run: Run) -> dict[str, float]:

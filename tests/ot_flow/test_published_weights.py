@@ -3,26 +3,29 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from support import perform
 from torch import Tensor
 
 from bench.data import tabular
 from bench.errors import UserError
 from bench.execution.run import Run
 from bench.identity import identify
-from bench.metrics.catalogue import split_key
-from bench.registry import resolve
 from replications.flows.density.cnf import CNF
 from replications.flows.density.priors import StandardNormal
+from replications.ot_flow.experiments.published_weights import run as run_module
 from replications.ot_flow.experiments.published_weights.declaration import WEIGHTS
 from replications.ot_flow.experiments.published_weights.weights import potential, published
-from replications.ot_flow.measured import costs_of
+from replications.ot_flow.measured import costs_of, rounding_error
 from replications.ot_flow.method import rk4
 from replications.ot_flow.potential import GradientField
+from replications.tasks.splits import TestSet
 
 Arrays = Mapping[str, NDArray[np.floating]]
 HERE = Path(os.environ.get("CNF_BENCH_DATA", "")) / "ot_flow" / "miniboone_weights.npz"
@@ -124,10 +127,7 @@ def test_the_terms_of_real_rows_are_those_of_an_independent_solution() -> None:
 
 @needs_weights
 def test_the_experiment_reports_the_terms_of_its_rows(tmp_path: Path) -> None:
-    overrides = {"rows": 200}
-    run = Run(identify(WEIGHTS, "miniboone_test", "smoke", 0, overrides), tmp_path)
-    resolve(WEIGHTS.run)(run, WEIGHTS.configure("miniboone_test", "smoke", overrides))
-    assert {split_key(key)[0] for key in run.metrics} <= set(WEIGHTS.metrics)
+    run = perform(WEIGHTS, "miniboone_test", tmp_path, rows=200)
     x = torch.tensor(tabular.load("miniboone_heldout").test[:200]).double()
     double = [term.mean().item() for term in costs_of(flow_of(published("miniboone")).double(), x, 18)]
     for name, exact in zip(("transport_cost", "nll", "hjb_residual", "straightness"), double, strict=True):
@@ -147,3 +147,63 @@ def test_the_density_of_the_swiss_roll_integrates_to_one() -> None:
         density = flow.log_prob(torch.cartesian_prod(axis, axis), integration=rk4(16)).exp()
     assert (density.sum() * (axis[1] - axis[0]) ** 2).item() == pytest.approx(1, abs=1e-3)
     assert density.max() > 5 * density.mean()
+
+
+# -- the run, on made-up rows and weights ------------------------------------------------------------------------
+
+
+def parts(name: str) -> Any:
+    """Rows of three numbers; the published validation rows are those of the held-out set's training and validation."""
+    rng = np.random.default_rng(1)
+    return SimpleNamespace(**{part: rng.normal(at, 1.0, (n, 3)) for part, at, n in PARTS})
+
+
+PARTS = (("train", 1.0, 30), ("validation", 2.0, 10), ("test", 3.0, 50))
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module.tabular, "load", parts)
+    single = {name: 0.2 * array.astype(np.float32) for name, array in made().items()}
+    monkeypatch.setattr(run_module.weights, "published", lambda name: single)
+
+
+@pytest.mark.usefixtures("made_up")
+def test_rows_are_those_of_the_split_from_its_first() -> None:
+    run, data = Run(identify(WEIGHTS, "miniboone_test", "smoke", 0), Path()), parts("")
+    whole = np.concatenate([data.train, data.validation])
+    for split, expected in (("test", data.test), ("validation", whole)):
+        for n in (0, 7):
+            config = WEIGHTS.configure("miniboone_test", "smoke", {"split": split, "rows": n})
+            found = run_module.rows(run, config)
+            assert isinstance(found, TestSet)
+            np.testing.assert_allclose(found.points, expected[: n or None], rtol=1e-6)
+    swissroll = WEIGHTS.configure("swissroll", "smoke", {"rows": 0})
+    assert len(run_module.rows(run, swissroll)) == 10_000
+
+
+@pytest.mark.usefixtures("made_up")
+def test_what_is_reported_is_of_test_rows_by_the_authors_steps(tmp_path: Path) -> None:
+    run = perform(WEIGHTS, "miniboone_test", tmp_path, rows=0, own_steps=6)
+    x = torch.tensor(parts("").test, dtype=torch.float32)
+    flow = flow_of(run_module.weights.published("")).float()
+    terms = costs_of(flow, x, 6)
+    found = {key: m.value for key, m in run.metrics.items()}
+    assert found["transport_cost[own solver]"] == pytest.approx(terms.L.mean().item(), rel=1e-5)
+    assert found["nll[own solver]"] == pytest.approx(terms.C.mean().item(), rel=1e-5)
+    assert found["nfe_test[own solver]"] == 4 * 6
+    assert found["nll"] == pytest.approx(found["nll[own solver]"], abs=0.05)
+    assert found["parameters"] == sum(array.size for array in made().values())
+    assert run.metrics["nll"].n == 50
+    assert run.metrics["nll_error"].n == run.metrics["nll_error[own solver, float32]"].n == 10
+    rounding = rounding_error(flow, x[:10], rk4(6)).mean().abs().item()
+    assert found["nll_error[own solver, float32]"] == pytest.approx(rounding, rel=1e-2)
+    assert run.metrics["nll_error[own solver, float32]"].protocol == "exact-trace/rk4-6 in float64"
+    assert run.metrics["mmd[own solver]"].n == 40
+    assert not any(key.startswith("mass_error") for key in found)
+
+
+@pytest.mark.usefixtures("made_up")
+def test_weights_of_other_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="for rows of 3 numbers, those of moons have 2"):
+        perform(WEIGHTS, "miniboone_test", tmp_path, data="moons")

@@ -11,7 +11,6 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import replications.flows.ode.integrate
-from bench.errors import UserError
 from bench.measure.memory import peak_memory
 from replications.flows.density.cnf import CNF
 from replications.flows.density.priors import StandardNormal
@@ -19,7 +18,7 @@ from replications.flows.ode.solve import Solver, trajectory
 from replications.flows.ode.step import compiled_steps
 from replications.ot_flow.config import OTFlowConfig
 from replications.ot_flow.experiments.tabular.declaration import SETS
-from replications.ot_flow.method import build, clamp, costs, in_training, objective, rk4
+from replications.ot_flow.method import METHOD, build, clamp, costs, in_training, objective, rk4
 from replications.ot_flow.potential import GradientField, Potential
 from replications.tasks.tables.declaration import DIMENSIONS
 
@@ -82,7 +81,7 @@ def test_straightness_is_the_integral_of_what_departs_from_the_chord() -> None:
     flow, x, n = flow_of(potential()), normal(5, DIM), 101
     times = torch.linspace(0, 1, n, dtype=torch.float64)
     with torch.no_grad():
-        states = trajectory(flow.counter, x, times, Solver("rk4", steps=4 * (n - 1)))
+        states = trajectory(flow.field, x, times, Solver("rk4", steps=4 * (n - 1)))
         chord = states[-1] - states[0]
         departed = torch.stack([(flow.field(t, y) - chord).square().sum(1) for t, y in zip(times, states)])
         weights = torch.ones(n, dtype=torch.float64)  # Simpson's: 1 4 2 4 ... 4 1
@@ -180,15 +179,19 @@ def test_a_training_step_stores_the_state_of_each_step_and_no_more() -> None:
     assert peak(4, "backprop") - peak(2, "backprop") > 2 * 20 * state
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"layers": 1}, "'layers' must be at least 2"),
-        ({"own_steps": 0}, "'own_steps' must be at least 1"),
-        ({"alpha_R": -1.0}, "'alpha_R' must be at least 0, got -1"),
-        ({"iterations": 0}, "'iterations' must be at least 1"),
-    ],
-)
-def test_settings_that_make_no_sense_are_named(changes: dict[str, float], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        dataclasses.replace(OTFlowConfig(), **changes)  # type: ignore[arg-type]
+def test_a_training_integrates_by_its_own_steps_gradient_and_compilation() -> None:
+    config = OTFlowConfig(steps=7, gradient="adjoint", compiled=False)
+    integration = in_training(config)
+    assert integration.protocol == "exact-trace/rk4-7"
+    assert (integration.gradient, integration.compiled) == ("adjoint", False)
+    assert in_training(OTFlowConfig(compiled=True)).compiled
+    assert integration.regularizers == ("kinetic_half_sum", "hjb")
+
+
+def test_as_a_method_it_is_its_objective_and_draws_nothing() -> None:
+    flow, x, draws = flow_of(potential()), normal(4, DIM), generator(5)
+    before = draws.get_state()
+    assert torch.equal(METHOD.objective(flow, x, CONFIG, draws), objective(flow, x, CONFIG))
+    assert torch.equal(draws.get_state(), before)
+    assert METHOD.in_training(CONFIG) == in_training(CONFIG)
+    assert METHOD.plain(CONFIG) is CONFIG
