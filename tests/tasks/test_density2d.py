@@ -128,9 +128,9 @@ def test_test_points_are_of_the_set_and_none_of_them_is_trained_on(tmp_path: Pat
 
 def test_the_training_solver_is_tested_only_where_it_has_fixed_steps(run: Run) -> None:
     config = Density2dConfig(test_points=40, compared=40, grid=5, mass_tolerances=(1e-2,))
-    own = Integration(Solver("euler", steps=2), b=0.5)
-    evaluation.evaluate(run, flow(), config, own)
+    evaluation.evaluate(run, flow(), config, TIGHT, dataclasses.replace(TIGHT, b=0.5))
     assert "nll[training solver]" not in run.metrics
-    evaluation.evaluate(run, flow(), dataclasses.replace(config, solver="euler", steps=2), own)
+    own = Integration(Solver("euler", steps=2), b=0.5)
+    evaluation.evaluate(run, flow(), config, TIGHT, own)
     assert run.metrics["nll[training solver]"].protocol == "nll/exact-trace/euler-2/batch 1000"
     assert run.metrics["nfe_test[training solver]"].value == 2
