@@ -181,7 +181,8 @@ def test_no_setting_but_the_datas_own_moves_the_streams_of_an_experiment(name: s
     assert identify(experiment, variant, tier, 1).stream_seed("s") != base.stream_seed("s")
     for other in (v for v in experiment.variants if experiment.offers(v, tier)):
         same = all(
-            identify(experiment, other, tier, 0).config[key] == base.config[key] for key in experiment.seeded_by
+            identify(experiment, other, tier, 0).config[key] == base.config[key]
+            for key in experiment.seeded_by
         )
         assert (identify(experiment, other, tier, 0).stream_seed("s") == base.stream_seed("s")) == same
 
@@ -223,7 +224,9 @@ def test_a_setting_is_read_as_toml_or_as_a_bare_word() -> None:
 
 def test_what_would_make_another_variant_is_refused_by_its_name() -> None:
     for overrides in ({"spread": 0.5}, {"spread": 0.5, "rate": 9.0}):
-        with pytest.raises(UserError, match=r"test\.moving/plain: .*would make it test\.moving/wide; run that"):
+        with pytest.raises(
+            UserError, match=r"test\.moving/plain: .*would make it test\.moving/wide; run that"
+        ):
             refuse_other_variants(BEFORE, "plain", "cpu", overrides)
     for variant, overrides in (("plain", {"spread": 0.4}), ("wide", {"rate": 9.0}), ("plain", {"rate": 9.0})):
         refuse_other_variants(BEFORE, variant, "cpu", overrides)

@@ -94,7 +94,10 @@ def test_a_run_with_old_seeds_is_missing_and_its_renewal_takes_its_place(folder:
     migrate_folder(folder)
     jobs = plan(["fake.act/plain"], "cpu", [0])
     assert missing(jobs, folder) == jobs
-    write(folder, Record(jobs[0].identity, "done", metrics={"max_error": Measured(5.0, "", "p")}, started="2026-02"))
+    write(
+        folder,
+        Record(jobs[0].identity, "done", metrics={"max_error": Measured(5.0, "", "p")}, started="2026-02"),
+    )
     assert missing(jobs, folder) == []
     (record,) = read_all([folder])
     assert record.value("max_error") == 5.0

@@ -33,7 +33,13 @@ def test_numbers_at_rounding_are_equal_and_those_of_the_machine_are_left_out(fak
     small = record({"max_error": 1e-12})
     assert verify.deviations(small, record({"max_error": 9e-10}), 0.05) == []
     assert len(verify.deviations(small, record({"max_error": 3e-9}), 0.05)) == 1
-    machine = {"train_time": 1.0, "resident_memory": 1.0, "overhead[step]": 1.0, "ratio[a/b]": 1.0, "time_slope": 1.0}
+    machine = {
+        "train_time": 1.0,
+        "resident_memory": 1.0,
+        "overhead[step]": 1.0,
+        "ratio[a/b]": 1.0,
+        "time_slope": 1.0,
+    }
     assert verify.deviations(record(machine), record(dict.fromkeys(machine, 99.0)), 0.05) == []
     # Not of the machine: counts, errors, exact bytes.
     assert len(verify.deviations(record({"peak_memory": 1.0}), record({"peak_memory": 2.0}), 0.05)) == 1
@@ -60,9 +66,7 @@ def test_a_record_whose_data_is_absent_is_not_repeated(monkeypatch) -> None:
         assert verify._has_data(Record(job, "done")) is here
 
 
-@pytest.mark.parametrize(
-    ("value", "stale", "code"), [(0.0, [], 0), (1.0, [], 1), (0.0, ["tables/x.md"], 1)]
-)
+@pytest.mark.parametrize(("value", "stale", "code"), [(0.0, [], 0), (1.0, [], 1), (0.0, ["tables/x.md"], 1)])
 def test_the_exit_code_tells_whether_everything_holds(
     fake_paper, tmp_path: Path, monkeypatch, capsys, value: float, stale: list[str], code: int
 ) -> None:

@@ -11,6 +11,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from replications.flow_matching.experiments.convergence import run as convergence
+from replications.flow_matching.experiments.convergence.declaration import (
+    CLAIMS,
+    FM_VS_CNF,
+    ConvergenceConfig,
+)
+from replications.flow_matching.experiments.convergence.densities import DENSITIES, log_density
 
 from bench.data import toy2d
 from bench.errors import UserError
@@ -22,13 +29,6 @@ from bench.models import load_model
 from bench.record import Record, write
 from bench.registry import resolve
 from replications.flow_matching import model
-from replications.flow_matching.experiments.convergence import run as convergence
-from replications.flow_matching.experiments.convergence.declaration import (
-    CLAIMS,
-    FM_VS_CNF,
-    ConvergenceConfig,
-)
-from replications.flow_matching.experiments.convergence.densities import DENSITIES, log_density
 from replications.flows.training.log import Log
 
 ARMS = ("cnf", "fm", "ot_cfm")

@@ -10,6 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from replications.flow_matching.experiments.images.quality import (
+    Judge,
+    adaptive,
+    draw_images,
+    fixed,
+    likelihood,
+    to_bytes,
+)
 from torch import Tensor
 
 import bench
@@ -27,14 +35,6 @@ from replications.flow_matching.experiments.images.declaration import (
     VARIANTS,
     YARDSTICK,
     ImagesConfig,
-)
-from replications.flow_matching.experiments.images.quality import (
-    Judge,
-    adaptive,
-    draw_images,
-    fixed,
-    likelihood,
-    to_bytes,
 )
 from replications.flow_matching.experiments.images.run import Images, run, train
 from replications.flow_matching.model import build_images, velocity_of

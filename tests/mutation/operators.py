@@ -6,7 +6,15 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-BINARY = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.Pow: "*", ast.FloorDiv: "*", ast.MatMult: "*"}
+BINARY = {
+    ast.Add: "-",
+    ast.Sub: "+",
+    ast.Mult: "/",
+    ast.Div: "*",
+    ast.Pow: "*",
+    ast.FloorDiv: "*",
+    ast.MatMult: "*",
+}
 COMPARE = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not",
     ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
@@ -107,7 +115,9 @@ def _changes(node: ast.AST, source: str, starts: list[int]) -> Iterator[tuple[st
             yield "deletion", begin, end, "pass"
         case ast.Call(func=ast.Name(id="max" | "min")):
             return  # in any order the same
-        case ast.Call(args=[first, second, *_]) if not any(isinstance(a, ast.Starred) for a in (first, second)):
+        case ast.Call(args=[first, second, *_]) if not any(
+            isinstance(a, ast.Starred) for a in (first, second)
+        ):
             a, b = _span(first, starts, source), _span(second, starts, source)
             swapped = source[b[0] : b[1]] + source[a[1] : b[0]] + source[a[0] : a[1]]
             if source[a[0] : a[1]] != source[b[0] : b[1]]:
@@ -116,6 +126,7 @@ def _changes(node: ast.AST, source: str, starts: list[int]) -> Iterator[tuple[st
 
 def _span(node: ast.AST, starts: list[int], source: str) -> tuple[int, int]:
     """Return where a node's text begins and ends; columns are bytes, which are characters where all are ASCII."""
+
     def at(line: int, column: int) -> int:
         text = source[starts[line - 1] : starts[line]]
         return starts[line - 1] + len(text.encode()[:column].decode())
@@ -123,7 +134,9 @@ def _span(node: ast.AST, starts: list[int], source: str) -> tuple[int, int]:
     return at(node.lineno, node.col_offset), at(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
 
 
-def _between(left: ast.AST, right: ast.AST, starts: list[int], source: str, sign: str) -> tuple[int, int, str]:
+def _between(
+    left: ast.AST, right: ast.AST, starts: list[int], source: str, sign: str
+) -> tuple[int, int, str]:
     """Return the change of the sign between two operands, what is around it kept."""
     begin, end = _span(left, starts, source)[1], _span(right, starts, source)[0]
     text = source[begin:end]

@@ -106,7 +106,13 @@ def run_all(work: list[tuple[Target, Mutant]], workers: int, quiet: bool = False
                 os.waitpid(pid, 0)
             if ended or late:
                 del running[pid]
-                end = "timeout" if not ended else "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+                end = (
+                    "timeout"
+                    if not ended
+                    else "survived"
+                    if os.waitstatus_to_exitcode(status) == 0
+                    else "killed"
+                )
                 done.append(Outcome(target, mutant, end))
                 if end == "survived" and not quiet:
                     print(f"survived {target.source} {mutant}", flush=True)
@@ -145,8 +151,12 @@ def table(outcomes: list[Outcome]) -> str:
     noticed = sum(o.end != "survived" for o in outcomes)
     lines.append(f"| all | {len(outcomes)} | {noticed} |")
     survivors = [f"- {o.target.source} {o.mutant}" for o in outcomes if o.end == "survived"]
-    reasons = [f"- {source} `{line}` -> `{after}`: {why}" for (source, line, after), why in EQUIVALENT.items()]
-    return "\n".join([*lines, "", "Survivors:", *survivors, "", "Left out, since nothing could notice them:", *reasons])
+    reasons = [
+        f"- {source} `{line}` -> `{after}`: {why}" for (source, line, after), why in EQUIVALENT.items()
+    ]
+    return "\n".join(
+        [*lines, "", "Survivors:", *survivors, "", "Left out, since nothing could notice them:", *reasons]
+    )
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ BENCH, FLOWS, TASKS = "tests/bench", "tests/flows", "tests/tasks"
 TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", f"{BENCH}/test_stats.py", 20),
-    Target("bench/verdict.py", f"{BENCH}/test_verdict.py {BENCH}/test_claim.py", 20),
+    Target("bench/verdict.py", f"{BENCH}/test_verdict.py", 20),
     Target("bench/identity.py", f"{BENCH}/test_identity.py {BENCH}/test_record.py", 12),
     Target("bench/verify.py", f"{BENCH}/test_verify.py", 12),
     Target("bench/execution/progress.py", f"{BENCH}/test_progress.py", 8),
@@ -32,11 +32,15 @@ TARGETS = (
     # solves, evaluations
     Target("replications/flows/ode/step.py", f"{FLOWS}/test_solve.py {FLOWS}/test_counter.py", 12),
     Target("replications/flows/ode/controller.py", f"{FLOWS}/ode/test_controller.py", 12),
-    Target("replications/flows/ode/integrate.py", f"{FLOWS}/test_counter.py {FLOWS}/ode/test_controller.py", 12),
+    Target(
+        "replications/flows/ode/integrate.py", f"{FLOWS}/test_counter.py {FLOWS}/ode/test_controller.py", 12
+    ),
     Target("replications/flows/ode/counter.py", f"{FLOWS}/test_counter.py", 4),
     Target("replications/flows/ode/guards.py", f"{FLOWS}/test_solve_failures.py {FLOWS}/test_counter.py", 10),
     Target("replications/flows/density/evaluate.py", f"{FLOWS}/test_evaluate.py", 16),
-    Target("replications/flows/density/regularizers.py", f"{FLOWS}/test_cnf.py {FLOWS}/test_divergence.py", 8),
+    Target(
+        "replications/flows/density/regularizers.py", f"{FLOWS}/test_cnf.py {FLOWS}/test_divergence.py", 8
+    ),
     Target("replications/flows/training/settings.py", f"{FLOWS}/test_train.py", 12),
     Target("replications/flows/training/log.py", f"{FLOWS}/test_train.py {TASKS}/test_recording.py", 10),
     # splits, recording, cost, methods

@@ -61,7 +61,9 @@ def test_density_on_the_grid_is_the_flows_row_by_row() -> None:
 
 def test_mass_error_takes_the_area_of_a_cell() -> None:
     assert evaluation.mass_error(evaluation.density_on_grid(flow(), TIGHT, 121, 6.0), 6.0) < 1e-6
-    half = torch.full((11, 11), 0.5 / 100, dtype=torch.float64)  # spacing 1: 121 cells of half a hundredth each
+    half = torch.full(
+        (11, 11), 0.5 / 100, dtype=torch.float64
+    )  # spacing 1: 121 cells of half a hundredth each
     assert evaluation.mass_error(half, 5.0) == pytest.approx(1 - 0.605)
     assert evaluation.mass_error(2 * half, 10.0) == pytest.approx(4 * 1.21 - 1)  # spacing 2, cells of area 4
 
@@ -71,7 +73,9 @@ def test_mass_is_recorded_at_every_tolerance_with_a_picture(run: Run) -> None:
     evaluation.record_mass(run, flow(), TIGHT, config)
     assert set(run.metrics) == {"mass_error[0.01]", "mass_error[1e-06]"}
     assert run.metrics["mass_error[1e-06]"].value < run.metrics["mass_error[0.01]"].value
-    assert run.metrics["mass_error[0.01]"].protocol.startswith("exact-trace/dopri5-1e-2 in float64/81^2 points of")
+    assert run.metrics["mass_error[0.01]"].protocol.startswith(
+        "exact-trace/dopri5-1e-2 in float64/81^2 points of"
+    )
     picture = run.artifacts["density"]
     assert picture.shape == (41, 41)  # every second point of 81
     assert picture[20, 20] == pytest.approx(math.exp(2 * RATE) / (2 * math.pi), rel=1e-4)

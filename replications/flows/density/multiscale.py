@@ -53,6 +53,9 @@ def unsqueeze(x: Tensor) -> Tensor:
 def count_scales(height: int, width: int) -> int:
     """Return how many scales images of so many pixels have: one, and one more for each halving that leaves 4 or more.
 
+    >>> count_scales(28, 28), count_scales(32, 32)
+    (3, 4)
+
     Raises:
         RequestError: fewer than 4 pixels a side.
     """

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data.series import spiral
+from replications.blog.linear import solution
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve, trajectory
@@ -42,7 +42,7 @@ def run(run: Run, config: Spiral) -> None:
     """Train on segments of one trajectory, then compare whole trajectories and the field itself."""
     a = np.array(config.matrix).reshape(2, 2)
     times = np.linspace(0.0, config.horizon, config.observations)
-    observed = torch.tensor(spiral(a, config.start, times), dtype=torch.float32, device=run.device)
+    observed = torch.tensor(solution(a, config.start, times), dtype=torch.float32, device=run.device)
     field = MlpField(2, (config.width, config.width), run.torch_generator("field"), time="none").to(
         run.device
     )
@@ -93,7 +93,7 @@ def _evaluate(run: Run, config: Spiral, field: nn.Module, a: Array, times: Array
     starts = np.concatenate(
         (np.array(config.start)[None], unseen_starts(run.numpy_generator("unseen"), config))
     )
-    exact = np.stack([spiral(a, y0, times) for y0 in starts], 1)  # (T, 1 + unseen, 2)
+    exact = np.stack([solution(a, y0, times) for y0 in starts], 1)  # (T, 1 + unseen, 2)
     solver = Solver("dopri5", rtol=config.test_tolerance, atol=config.test_tolerance, step_to_end=False)
     counter = Counter()
     z0 = torch.tensor(starts, dtype=torch.float32, device=run.device)
