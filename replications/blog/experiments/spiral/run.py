@@ -24,7 +24,7 @@ from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.recording import record_curves
+from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -59,13 +59,7 @@ def run(run: Run, config: Spiral) -> None:
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, field, loss, settings, counter=counter)
-    record_curves(run, log)
-    protocol = f"{config.iterations} iterations/dopri5-{config.rtol:g}"
-    run.metric("train_time", log.train_time, protocol)
-    run.metric("iteration_time", log.iteration_time, protocol, n=len(log.seconds))
-    run.metric("nfe_forward", float(np.mean(log.nfe_forward)), f"{protocol}/mean", n=len(log.nfe_forward))
-    run.metric("nfe_backward", float(np.mean(log.nfe_backward)), f"{protocol}/mean", n=len(log.nfe_backward))
-    run.metric("train_loss", float(np.mean(log.losses[-20:])), f"{protocol}/mse, mean of the last 20")
+    record_training(run, log, f"{config.iterations} iterations/mse/dopri5-{config.rtol:g}", last=20)
     _evaluate(run, config, field, a, times)
     run.save_model(
         "replications.blog.experiments.spiral.run:build", {"width": config.width}, field.state_dict()
