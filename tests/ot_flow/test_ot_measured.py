@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from ot_flow.planted import contraction, growth, normal, translation
+from planted_potentials import contraction, growth, normal, translation
 from torch import Tensor
 
 from replications.ot_flow import measured

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ot_flow.planted_images import H, N, W, new_run, settings, synthetic
+from planted_images import H, N, W, new_run, settings, synthetic
 from torch import Tensor
 
 from bench.errors import UserError

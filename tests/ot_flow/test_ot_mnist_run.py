@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ot_flow.planted_images import H, W, new_run, settings, synthetic
+from planted_images import H, W, new_run, settings, synthetic
 from support import loaded, recorded, untimed
 from torch import Tensor
 

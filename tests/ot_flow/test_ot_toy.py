@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from ot_flow.planted import contraction, normal
+from planted_potentials import contraction, normal
 from support import loaded, perform, recorded, untimed
 
 from bench.execution.run import Run

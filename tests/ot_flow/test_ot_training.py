@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ot_flow.planted import contraction, normal
+from planted_potentials import contraction, normal
 from torch import Tensor
 
 from bench.execution.run import Run

@@ -86,3 +86,25 @@ def test_inversion_regularity_and_means(run: Run) -> None:
     }
     assert run.metrics["kl"].se == pytest.approx(math.sqrt(20 / 3) / 2)
     assert run.metrics["inversion_error[q]"].protocol == "s/Euclidean"
+
+
+def test_times_of_a_second_training_have_its_name(run: Run) -> None:
+    log = Log(losses=[1.0] * 4, seconds=[1.0, 2.0, 9.0, 4.0])
+    recording.record_times(run, log, "p", "autoencoder")
+    found = {key: (m.value, m.protocol, m.n) for key, m in run.metrics.items()}
+    assert found == {
+        "iteration_time[autoencoder]": (3.0, "p/median", 4),
+        "train_time[autoencoder]": (16.0, "p", None),
+    }
+
+
+def test_a_curve_gets_another_label_and_keeps_its_points(run: Run) -> None:
+    run.curve("loss", [1, 2], [4.0, 3.0], "iteration", "loss")
+    recording.relabel(run, "loss", "mean squared error")
+    curve = run.curves["loss"]
+    assert (curve.x, curve.y, curve.x_label, curve.y_label) == (
+        (1, 2),
+        (4, 3),
+        "iteration",
+        "mean squared error",
+    )

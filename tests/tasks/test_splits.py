@@ -8,7 +8,19 @@ import torch
 
 from bench.execution.run import Run
 from bench.identity import Identity
-from replications.tasks.splits import Fresh, TestSet, TrainBatches, TrainSet, ValidationSet, first, held_out
+from replications.tasks.splits import (
+    Fresh,
+    TestSet,
+    TrainBatches,
+    TrainSet,
+    ValidationSet,
+    at_random,
+    first,
+    held_out,
+    mapped,
+    to_train,
+    to_validate,
+)
 
 
 @pytest.fixture
@@ -77,3 +89,51 @@ def test_batches_are_permutations_of_the_training_set(run: Run) -> None:
         TrainBatches(run, TestSet(train.points), 4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no labels"):
         TrainBatches(run, TrainSet(train.points), 4).labels(0)
+
+
+def test_a_training_and_a_validation_take_their_own_kind_only() -> None:
+    x = torch.arange(6.0).reshape(3, 2)
+    assert to_train(TrainSet(x)) is x
+    assert to_validate(ValidationSet(x)) is x
+    for other in (TestSet(x), ValidationSet(x)):
+        with pytest.raises(TypeError, match="takes a TrainSet"):
+            to_train(other)  # type: ignore[arg-type]
+    for other in (TestSet(x), TrainSet(x)):
+        with pytest.raises(TypeError, match="takes a ValidationSet"):
+            to_validate(other)  # type: ignore[arg-type]
+
+
+def test_points_at_random_are_a_subset_without_repetition_of_their_kind() -> None:
+    part = TestSet(torch.arange(50.0)[:, None], torch.arange(50) + 100)
+    few = at_random(part, 20, torch.Generator().manual_seed(0))
+    assert isinstance(few, TestSet)
+    assert len(set(few.points[:, 0].tolist())) == 20
+    assert few.points[:, 0].tolist() != list(range(20))
+    assert few.labels is not None
+    assert torch.equal(few.labels, few.points[:, 0].long() + 100)
+    again = at_random(part, 20, torch.Generator().manual_seed(0))
+    assert torch.equal(few.points, again.points)
+    for n in (0, 50):
+        assert at_random(part, n, torch.Generator()) is part
+
+
+def test_mapped_points_keep_their_kind_and_labels() -> None:
+    labels = torch.tensor([7, 8, 9])
+    part = mapped(ValidationSet(torch.arange(6.0).reshape(3, 2), labels), lambda x: x.sum(1))
+    assert isinstance(part, ValidationSet)
+    assert part.points.tolist() == [1.0, 5.0, 9.0]
+    assert part.labels is labels
+
+
+def test_a_pool_is_for_training_and_no_test_draws_from_its_stream(run: Run) -> None:
+    fresh = Fresh(run, normal)
+    pool, source = fresh.pool(30), fresh.pool(30, "train source")
+    assert isinstance(pool, TrainSet)
+    assert torch.equal(pool.points, fresh.pool(30).points)
+    assert not torch.equal(pool.points, source.points)
+    for stream in ("train", "train source"):
+        for draw in (fresh.test, fresh.validation):
+            with pytest.raises(ValueError, match="stream of the training"):
+                draw(3, stream)
+    with pytest.raises(ValueError, match="no stream of the training"):
+        fresh.pool(3, "test")
