@@ -26,7 +26,7 @@ class Drawn:
 
 
 def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Drawn]:
-    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may decline with None."""
+    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may return None."""
     done = [r for r in in_order(experiment, records) if r.status == "done" and not r.identity.overrides]
     if not done:
         return

@@ -230,7 +230,7 @@ def test_what_would_make_another_variant_is_refused_by_its_name() -> None:
             refuse_other_variants(BEFORE, "plain", "cpu", overrides)
     for variant, overrides in (("plain", {"spread": 0.4}), ("wide", {"rate": 9.0}), ("plain", {"rate": 9.0})):
         refuse_other_variants(BEFORE, variant, "cpu", overrides)
-    with pytest.raises(UserError, match="would make it test.moving/plain"):
+    with pytest.raises(UserError, match=r"would make it test\.moving/plain"):
         refuse_other_variants(BEFORE, "wide", "cpu", {"spread": 0.0})
 
 

@@ -1,6 +1,6 @@
 """Change sources one place at a time and see whether the tests that guard them fail.
 
-`python tests/mutation/run.py` takes a fixed sample of every target, `--all` every mutant, `--target PATTERN` some targets.
+`python tests/mutation/run.py` takes a fixed sample of every target, `--all` every mutant, `--target PATTERN` some.
 Each mutant runs in a child that is forked once the heavy libraries are imported, so that a test costs what it takes.
 Exits with 1 where fewer than nine of ten are noticed, with 2 where tests fail on an unchanged source.
 """

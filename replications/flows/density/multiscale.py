@@ -95,7 +95,7 @@ class MultiScale(Flow):
         learn_T: whether the end times are parameters.
 
     Raises:
-        RequestError: images too small, a scale with an odd number of pixels a side to squeeze, more scales than there are.
+        RequestError: images too small, an odd number of pixels a side to squeeze, more scales than there are.
     """
 
     def __init__(
