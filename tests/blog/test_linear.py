@@ -1,6 +1,7 @@
 """The closed form of a linear system."""
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from replications.blog.linear import solution
 
