@@ -155,7 +155,9 @@ def test_every_documented_number_has_a_verdict_and_a_reason_where_one_is_owed():
         assert v.reason, v.claim.id
 
 
-def record(variant: str, seed: int, value: float, status: str = "done", seeded_by=None, metric: str = "max_error"):
+def record(
+    variant: str, seed: int, value: float, status: str = "done", seeded_by=None, metric: str = "max_error"
+):
     from dataclasses import replace
 
     identity = identify(registry()["fake.act"], variant, "cpu", seed)
@@ -187,7 +189,12 @@ def test_numbers_of_two_derivations_of_seeds_are_never_put_together(fake_paper):
 
 
 def test_a_limit_that_is_met_exactly_counts_for_at_most_and_not_for_less(fake_paper):
-    for relation, verdict in (("<", "not reproduced"), ("<=", "reproduced"), (">", "not reproduced"), (">=", "reproduced")):
+    for relation, verdict in (
+        ("<", "not reproduced"),
+        ("<=", "reproduced"),
+        (">", "not reproduced"),
+        (">=", "reproduced"),
+    ):
         bound = claim(kind="bound", relation=relation, value=2.0)
         assert judged(bound, plain=(2.0, 2.0)).verdict == verdict, relation
 

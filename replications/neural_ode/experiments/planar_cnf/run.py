@@ -109,7 +109,7 @@ def integration_at(tolerance: float) -> Integration:
     return Integration(Solver("dopri5", rtol=tolerance, atol=tolerance))
 
 
-class Task:
+class PlanarTask:
     """A flow and what it is trained on."""
 
     inverted: bool
@@ -122,7 +122,7 @@ class Task:
         self.flow = build(**self.arguments, generator=run.torch_generator("init")).to(run.device)
 
 
-class Matching(Task):
+class Matching(PlanarTask):
     """Density matching: the free energy is made small."""
 
     objective, inverted = "free energy", True
@@ -156,7 +156,7 @@ class Matching(Task):
         record_test_evaluations(self, n)
 
 
-class Likelihood(Task):
+class Likelihood(PlanarTask):
     """Maximum likelihood: fresh points of the data in every batch."""
 
     objective, inverted = "nll", False
@@ -189,7 +189,7 @@ def record_cost(task: Matching | Likelihood, log: Log) -> None:
     run.metric("peak_memory", step_memory(task.loss, task.flow.parameters(), run.device), protocol)
 
 
-def record_test_evaluations(task: Task, n: int) -> None:
+def record_test_evaluations(task: PlanarTask, n: int) -> None:
     """Record a continuous flow's evaluations since the last reset."""
     if task.config.method == "cnf":
         protocol = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
