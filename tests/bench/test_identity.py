@@ -246,3 +246,10 @@ def test_what_would_make_another_variant_is_refused_by_its_name() -> None:
 def test_a_history_that_can_not_be_is_refused(history: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(BEFORE, **history)
+
+
+def test_the_order_of_keys_changes_no_id() -> None:
+    from bench.identity import canonical, digest
+
+    assert canonical({"b": 1, "a": [1.5, "x"]}) == '{"a":[1.5,"x"],"b":1}'
+    assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})

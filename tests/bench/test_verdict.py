@@ -219,3 +219,19 @@ def test_the_json_of_a_verdict_holds_interval_and_seeds(fake_paper):
     alone = to_json(judged(claim(), plain=(2.0,)))
     assert (alone["measured"], alone["low"], alone["high"]) == (2.0, None, None)
     assert to_json(judged(claim(not_run="r"), plain=()))["measured"] is None
+
+
+def test_current_records_are_joined_by_experiment_and_variant(fake_paper):
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=0.5)
+    found = [record(v, s, x) for v, x in (("plain", 1.0), ("double", 2.0)) for s in (0, 1)]
+    (verdict,) = judge_all([ratio], found)
+    assert (verdict.verdict, verdict.values) == ("reproduced", (0.5, 0.5))
+
+
+def test_lost_runs_are_those_of_the_claims_own_variant(fake_paper):
+    runs = {
+        ("fake.act", "plain"): [record("plain", s, 1.0) for s in (0, 1)],
+        ("fake.act", "double"): [record("double", 0, 2.0), record("double", 1, 2.0, "diverged")],
+    }
+    order = claim(kind="ratio", value=0.5, against={"variant": "double"})
+    assert judge(order, runs).reason == ""

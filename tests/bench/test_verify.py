@@ -80,3 +80,33 @@ def test_the_exit_code_tells_whether_everything_holds(
     assert verify.main() == code
     told = f"report: {len(stale)} stale files; 1 records repeated, {int(value > 0)} metrics moved"
     assert told in capsys.readouterr().out
+
+
+def test_files_that_differ_or_are_no_more_are_stale(fake_paper, tmp_path: Path) -> None:
+    from bench.report.build import build
+
+    write(tmp_path, record({"max_error": 2.0, "nfe": 7.0}))
+    build([tmp_path], tmp_path)
+    assert verify.stale_files([tmp_path], tmp_path) == []
+    (tmp_path / "tables" / "claims.md").write_text("other")
+    (tmp_path / "tables" / "gone.md").write_text("of an experiment that is no more")
+    (tmp_path / "figures").mkdir(exist_ok=True)
+    (tmp_path / "figures" / "gone.svg").write_text("x")
+    assert verify.stale_files([tmp_path], tmp_path) == [
+        "figures/gone.svg",
+        "tables/claims.md",
+        "tables/gone.md",
+    ]
+
+
+def test_runs_longer_than_half_a_minute_are_not_repeated_unless_asked_for(
+    fake_paper, tmp_path, monkeypatch
+) -> None:
+    write(tmp_path, record({}, duration_s=31.0))
+    monkeypatch.setattr(verify, "stale_files", lambda folders, out: [])
+    chosen: list[int] = []
+    monkeypatch.setattr(verify, "repeat", lambda records, tolerance: chosen.append(len(records)) or [])
+    for arguments in ([], ["--seconds", "40"]):
+        monkeypatch.setattr(sys, "argv", ["verify", str(tmp_path), *arguments])
+        assert verify.main() == 0
+    assert chosen == [0, 1]
