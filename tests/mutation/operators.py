@@ -113,7 +113,9 @@ def _changes(node: ast.AST, source: str, starts: list[int]) -> Iterator[tuple[st
             yield "deletion", begin, end, "pass"
         case ast.AugAssign():
             yield "deletion", begin, end, "pass"
-        case ast.Call(func=ast.Name(id="max" | "min")):
+        case ast.Call(
+            func=ast.Name(id="max" | "min") | ast.Attribute(attr="maximum" | "minimum" | "isclose")
+        ):
             return  # in any order the same
         case ast.Call(args=[first, second, *_]) if not any(
             isinstance(a, ast.Starred) for a in (first, second)

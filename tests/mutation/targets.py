@@ -62,5 +62,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "it only keeps a rare coincidence away",
     ("bench/verify.py", "if now is None or not math.isclose(now, before.value, rel_tol=tolerance, abs_tol=1e-9):",
      "before.value, now"): "closeness is symmetric",
+    ("bench/metrics/fidelity/quality.py", "total, products_total = sums.sum(axis=0), np.sum(products, axis=0)", "mean"):
+        "the rows are centred: their total is zero, and so is its mean",
 }  # fmt: skip
 """(source, text of the line, text after) -> why no test can see it."""
