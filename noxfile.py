@@ -28,6 +28,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change formulas one at a time and count how many the tests notice; arguments after `--`: --all, --target..."""
+    install(session, "test")
+    session.run("python", "tests/mutation/run.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check format and style, and that docstrings and signatures agree."""
     session.install("--quiet", "-c", "constraints.txt", "ruff")

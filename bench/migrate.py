@@ -1,8 +1,8 @@
 """From records of schema 1 to today's: once for each folder.
 
-What changes: the id no longer holds the fields that told variants apart, settings get today's names, pictures and points
-become arrays beside the record. What was measured stays. The random streams of schema 1 can not be had again: such a
-record says so in `seeded_by`, and its run counts as still to be renewed.
+What changes: the id no longer holds the fields that told variants apart, settings get today's names, pictures and
+points become arrays beside the record. What was measured stays. The random streams of schema 1 can not be had again:
+such a record says so in `seeded_by`, and its run counts as still to be renewed.
 """
 
 from __future__ import annotations

@@ -74,6 +74,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def read_setting(text: str) -> tuple[str, Any]:
     """Read `key=value`; the value is TOML, or a bare word.
 
+    >>> read_setting("b=0.3"), read_setting("solver=rk4")
+    (('b', 0.3), ('solver', 'rk4'))
+
     Raises:
         UserError: no key, or no value.
     """

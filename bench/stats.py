@@ -42,6 +42,10 @@ class Fit:
 def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return the mean over seeds and its Student-t interval, m -+ t_{1 - alpha/2, n-1} s / sqrt(n).
 
+    >>> interval = mean_interval([1.0, 2.0, 3.0])
+    >>> f"{interval.mean:g} [{interval.low:.3f}, {interval.high:.3f}]"
+    '2 [-0.484, 4.484]'
+
     Raises:
         ValueError: no values.
     """

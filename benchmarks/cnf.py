@@ -11,10 +11,10 @@ import torch
 
 from bench.stats import paired_ratio
 from benchmarks import cnf_rate
-from benchmarks.cnf_arms import ARMS, Setting, take_turns
+from benchmarks.cnf_arms import ARMS, CnfSetting, take_turns
 from benchmarks.cnf_peers import PEERS, absence
 
-SETTINGS = {"2-D": Setting(2, (64, 64, 64), 512), "43-D": Setting(43, (256, 256, 256), 1000)}
+SETTINGS = {"2-D": CnfSetting(2, (64, 64, 64), 512), "43-D": CnfSetting(43, (256, 256, 256), 1000)}
 TRACKED = ("ours", "ours, compiled", *PEERS)
 
 
@@ -35,7 +35,7 @@ class TrainingStep:
         next(self.training)
 
 
-def compare(setting: Setting, steps: int) -> None:
+def compare(setting: CnfSetting, steps: int) -> None:
     """Print for each arm: evaluations, time of a step and its share an evaluation, how often faster than the usual."""
     missing = {name: reason for name in PEERS if (reason := absence(name))}
     arms = ARMS | {name: arm for name, arm in PEERS.items() if name not in missing}

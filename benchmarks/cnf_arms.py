@@ -29,7 +29,7 @@ GAIN = 2.0
 
 
 @dataclass(frozen=True)
-class Setting:
+class CnfSetting:
     """Dimension, widths of the hidden layers, batch, activation."""
 
     dim: int
@@ -43,14 +43,14 @@ class Setting:
         )
 
 
-Arm = Callable[[Setting], Iterator[Step]]
+Arm = Callable[[CnfSetting], Iterator[Step]]
 """Trains at a setting, pausing after each step to show the field with the step's evaluations."""
 
 
-class Task:
+class CnfTask:
     """A network, data and probes, the same for every arm."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: CnfSetting) -> None:
         generator = torch.Generator().manual_seed(0)
         integration = {"time": "concatsquash", "activation": setting.activation}
         self.field = MlpField(setting.dim, setting.hidden, generator, **integration)
@@ -74,7 +74,7 @@ class Task:
 class DoubleBackward(nn.Module):
     """Slopes of x and delta; the probe meets the Jacobian by reverse mode, kept differentiable."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: CnfTask) -> None:
         super().__init__()
         self.field, self.eps = task.field, task.eps[0]
 
@@ -87,9 +87,9 @@ class DoubleBackward(nn.Module):
         return f, (product * self.eps).sum(1)
 
 
-def usual(setting: Setting) -> Iterator[Step]:
+def usual(setting: CnfSetting) -> Iterator[Step]:
     """Train the usual way."""
-    task = Task(setting)
+    task = CnfTask(setting)
     field = Counting(DoubleBackward(task))
     times = torch.tensor([0.0, 1.0])
     while True:
@@ -107,9 +107,9 @@ def usual(setting: Setting) -> Iterator[Step]:
         yield Step(field.counter, task.field)
 
 
-def ours(setting: Setting, gradient: str = "checkpoint", compiled: bool = False) -> Iterator[Step]:
+def ours(setting: CnfSetting, gradient: str = "checkpoint", compiled: bool = False) -> Iterator[Step]:
     """Train our way."""
-    task = Task(setting)
+    task = CnfTask(setting)
     integration = Integration(SOLVER, Divergence("rademacher"), gradient, compiled=compiled)
     flow = CNF(task.field, task.prior, integration)
     while True:

@@ -22,14 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cnf_arms import SOLVER, Arm, Setting, Task
+from benchmarks.cnf_arms import SOLVER, Arm, CnfSetting, CnfTask
 from benchmarks.counting import Counting, Step
 
 
-def zuko(setting: Setting) -> Iterator[Step]:
+def zuko(setting: CnfSetting) -> Iterator[Step]:
     """Train through zuko's `FreeFormJacobianTransform`, whose probes are drawn anew in each step."""
     transforms: Any = importlib.import_module("zuko.transforms")
-    task = Task(setting)
+    task = CnfTask(setting)
     field = Counting(task.field)
     phi, tolerances = tuple(task.field.parameters()), {"atol": SOLVER.atol, "rtol": SOLVER.rtol}
     transform = transforms.FreeFormJacobianTransform(field, phi=phi, exact=False, **tolerances)
@@ -54,7 +54,7 @@ class Clocked(nn.Module):
 class Probe:
     """A distribution, as torchdyn asks for one, that always draws the probe of the task."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: CnfTask) -> None:
         self.eps = task.eps[0]
 
     def sample(self, shape: tuple[int, ...]) -> Tensor:
@@ -62,13 +62,13 @@ class Probe:
         return self.eps
 
 
-def torchdyn(setting: Setting) -> Iterator[Step]:
+def torchdyn(setting: CnfSetting) -> Iterator[Step]:
     """Train through torchdyn's `CNF` and `NeuralODE`, whose state holds the integral of -tr J in its first column."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # what its requirements say of themselves when they are imported
         core: Any = importlib.import_module("torchdyn.core")
         models: Any = importlib.import_module("torchdyn.models")
-        task = Task(setting)
+        task = CnfTask(setting)
         field = Counting(task.field)
         flow = models.CNF(Clocked(field), trace_estimator=models.hutch_trace, noise_dist=Probe(task))
         forward = {"solver": SOLVER.method, "atol": SOLVER.atol, "rtol": SOLVER.rtol}
@@ -88,7 +88,7 @@ PEERS: dict[str, Arm] = {"zuko": zuko, "torchdyn": torchdyn}
 def absence(name: str) -> str | None:
     """Return why a peer can not be timed here, None if it can."""
     try:
-        next(PEERS[name](Setting(2, (8,), 4)))
+        next(PEERS[name](CnfSetting(2, (8,), 4)))
     except (ImportError, RuntimeError) as error:  # torch's, where an extension was built for another torch
         return f"{name} is not installed, or not all it needs: {error}"
     return None

@@ -29,17 +29,17 @@ import torch
 from torch import Tensor
 
 from bench.stats import paired_ratio
-from benchmarks.cnf_arms import ARMS, SOLVER, Setting
+from benchmarks.cnf_arms import ARMS, SOLVER, CnfSetting
 from replications.flows.ode.onednn import available, product
 from replications.flows.ode.step import compiled_steps, tableau
 
-SETTING = Setting(43, (860, 860, 860), 1000, "softplus")
+SETTING = CnfSetting(43, (860, 860, 860), 1000, "softplus")
 TIMED = ("ours", "ours, compiled")
 REPEATS = 10
 """Plain products of each kind timed beside one step."""
 
 
-def work(setting: Setting, forward: int, backward: int) -> int:
+def work(setting: CnfSetting, forward: int, backward: int) -> int:
     """Return the floating point operations of a step; see the list of this module."""
     layers = [a * b for a, b in itertools.pairwise((setting.dim, *setting.hidden, setting.dim))]
     first, last, pairs = layers[0], layers[-1], sum(layers)

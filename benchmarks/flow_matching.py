@@ -16,9 +16,9 @@ from benchmarks.counting import Counting
 from benchmarks.flow_matching_arms import (
     SAMPLES,
     SETTINGS,
-    Setting,
+    FlowMatchingSetting,
+    FlowMatchingTask,
     Step,
-    Task,
     generation,
     take_turns,
     training,
@@ -32,7 +32,7 @@ COUPLED = {"256 points": (256, 2), "512 points": (512, 2), "64 images": (64, 196
 """Size of a batch and dimensions of what is coupled."""
 
 
-def train(setting: Setting, arm: str, method: str = "fm-ot") -> Step:
+def train(setting: FlowMatchingSetting, arm: str, method: str = "fm-ot") -> Step:
     """Return a step of the training by an arm; a peer trains by its own method."""
     name, compiled = arm.removesuffix(", compiled"), arm.endswith("compiled")
     if name in PEERS:
@@ -40,10 +40,12 @@ def train(setting: Setting, arm: str, method: str = "fm-ot") -> Step:
     return training(method, setting, compiled)[1]
 
 
-def generate(setting: Setting, arm: str, solver: Solver, count: bool = False) -> tuple[Step, nn.Module]:
+def generate(
+    setting: FlowMatchingSetting, arm: str, solver: Solver, count: bool = False
+) -> tuple[Step, nn.Module]:
     """Return a generation by an arm, and its network, which counts its evaluations where that is asked for."""
     name, compiled = arm.removesuffix(", compiled"), arm.endswith("compiled")
-    task = Task(setting, compiled and name in PEERS)
+    task = FlowMatchingTask(setting, compiled and name in PEERS)
     network = Counting(task.velocity) if count else task.network
     x0 = setting.normal(SAMPLES, torch.Generator().manual_seed(1))
     if name in PEERS:
@@ -136,7 +138,7 @@ def _arms(peers: Iterable[str], generating: bool = False) -> list[str]:
     return [*here, *(f"{name}, compiled" for name in here), *OURS]
 
 
-def compare_training(name: str, setting: Setting) -> None:
+def compare_training(name: str, setting: FlowMatchingSetting) -> None:
     """Print a step by each method, ours beside the peer's."""
     for peer, its in PEERS.items():
         steps = {arm: train(setting, arm, its.method) for arm in _arms([peer])}
@@ -144,7 +146,7 @@ def compare_training(name: str, setting: Setting) -> None:
         report(f"training step, {name}, batch {setting.batch}, {its.method}", seconds)
 
 
-def compare_generation(name: str, setting: Setting) -> None:
+def compare_generation(name: str, setting: FlowMatchingSetting) -> None:
     """Print a generation by each solver, with its evaluations."""
     arms = _arms(PEERS, generating=True)
     for solver in setting.solvers:
@@ -153,7 +155,7 @@ def compare_generation(name: str, setting: Setting) -> None:
         report(f"{SAMPLES} samples, {name}, {solver.protocol}", seconds, nfe)
 
 
-def evaluations(setting: Setting, arm: str, solver: Solver) -> int:
+def evaluations(setting: FlowMatchingSetting, arm: str, solver: Solver) -> int:
     """Return the evaluations of a generation by an arm; a compiled one has those of the same one eager."""
     run, network = generate(setting, arm, solver, count=True)
     assert isinstance(network, Counting)

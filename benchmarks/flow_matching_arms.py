@@ -36,7 +36,7 @@ GAIN = 1.5
 
 
 @dataclass(frozen=True)
-class Setting:
+class FlowMatchingSetting:
     """A network and how it is used.
 
     Args:
@@ -75,9 +75,9 @@ def perceptron(hidden: Sequence[int], activation: str, time: str) -> Callable[[t
 
 # Perceptrons of the code of tong2024improving, at half its batch, and of this project's Experiment 4, at twice its own.
 SETTINGS = {
-    "64, 64, 64": Setting((2,), 256, perceptron((64, 64, 64), "selu", "input")),
-    "128, 128, 128": Setting((2,), 512, perceptron((128, 128, 128), "silu", "concat")),
-    "U-Net": Setting(
+    "64, 64, 64": FlowMatchingSetting((2,), 256, perceptron((64, 64, 64), "selu", "input")),
+    "128, 128, 128": FlowMatchingSetting((2,), 512, perceptron((128, 128, 128), "silu", "concat")),
+    "U-Net": FlowMatchingSetting(
         (1, 14, 14),
         64,
         lambda generator: UNet((1, 14, 14), 16, generator, mult=(1, 2), depth=1, attention=()),
@@ -93,7 +93,7 @@ def method_of(name: str) -> FlowMatching:
     return METHODS[name](*((SIGMA,) if name == "i-cfm" else ()))
 
 
-class Task:
+class FlowMatchingTask:
     """A network, data and an optimizer, equal for every arm.
 
     Args:
@@ -106,7 +106,7 @@ class Task:
         column: shape of the times of a batch, one for each point.
     """
 
-    def __init__(self, setting: Setting, compiled: bool = False) -> None:
+    def __init__(self, setting: FlowMatchingSetting, compiled: bool = False) -> None:
         generator = torch.Generator().manual_seed(0)
         self.velocity = setting.network(generator)
         self.network = self.velocity
@@ -125,15 +125,17 @@ class Task:
 
 
 Step = Callable[[], object]
-Training = Callable[[Setting, bool], tuple[Task, Step]]
+Training = Callable[[FlowMatchingSetting, bool], tuple[FlowMatchingTask, Step]]
 """(setting, compiled) -> a task of its own, and what takes one step of its training."""
 Generation = Callable[[nn.Module, Solver, Tensor], Callable[[], Tensor]]
 """(v, solver, x0) -> what returns the samples x1 that start at x0."""
 
 
-def training(name: str, setting: Setting, compiled: bool = False, seed: int = 0) -> tuple[Task, Step]:
+def training(
+    name: str, setting: FlowMatchingSetting, compiled: bool = False, seed: int = 0
+) -> tuple[FlowMatchingTask, Step]:
     """Return a task of its own, and what takes a step of our training by a method of `method_of`."""
-    task, method = Task(setting, compiled), method_of(name)
+    task, method = FlowMatchingTask(setting, compiled), method_of(name)
     generator = torch.Generator().manual_seed(seed)
     eager = partial(objective, task.velocity, method.path)
     loss = CompiledObjective(task.velocity, method.path) if compiled else eager

@@ -22,14 +22,22 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from benchmarks.flow_matching_arms import SETTINGS, SIGMA, Generation, Setting, Step, Task, Training
+from benchmarks.flow_matching_arms import (
+    SETTINGS,
+    SIGMA,
+    FlowMatchingSetting,
+    FlowMatchingTask,
+    Generation,
+    Step,
+    Training,
+)
 from replications.flows.ode.solver import Solver
 
 
-def flow_matching(setting: Setting, compiled: bool = False) -> tuple[Task, Step]:
+def flow_matching(setting: FlowMatchingSetting, compiled: bool = False) -> tuple[FlowMatchingTask, Step]:
     """Return a step of the training with a path of flow_matching."""
     path = importlib.import_module("flow_matching.path").CondOTProbPath()
-    task = Task(setting, compiled)
+    task = FlowMatchingTask(setting, compiled)
 
     def step() -> None:
         x0, t = torch.randn_like(task.x1), torch.rand(len(task.x1))
@@ -39,10 +47,10 @@ def flow_matching(setting: Setting, compiled: bool = False) -> tuple[Task, Step]
     return task, step
 
 
-def torchcfm(setting: Setting, compiled: bool = False) -> tuple[Task, Step]:
+def torchcfm(setting: FlowMatchingSetting, compiled: bool = False) -> tuple[FlowMatchingTask, Step]:
     """Return a step of the training with torchcfm's flow matcher."""
     matcher = importlib.import_module("torchcfm.conditional_flow_matching").ConditionalFlowMatcher(SIGMA)
-    task = Task(setting, compiled)
+    task = FlowMatchingTask(setting, compiled)
 
     def step() -> None:
         x0 = torch.randn_like(task.x1)
@@ -118,7 +126,7 @@ def absence(name: str, generating: bool = False) -> str | None:
     setting = SETTINGS["64, 64, 64"]
     try:
         if generating:
-            PEERS[name].generation(Task(setting).velocity, Solver(), torch.zeros(1, 2))
+            PEERS[name].generation(FlowMatchingTask(setting).velocity, Solver(), torch.zeros(1, 2))
         else:
             PEERS[name].training(setting, False)
     except (ImportError, RuntimeError) as error:  # torch's, where an extension was built for another torch

@@ -38,7 +38,7 @@ ARMS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class OTFlowSetting:
     """Dimension, width, batch and RK4 steps of a potential with two layers."""
 
     dim: int
@@ -52,12 +52,12 @@ class Setting:
         return 4 * self.steps * 6 * self.width**2 * self.dim * self.batch
 
 
-SETTINGS = {"m = 64": Setting(43, 64, 500), "m = 256": Setting(43, 256, 200)}
+SETTINGS = {"m = 64": OTFlowSetting(43, 64, 500), "m = 256": OTFlowSetting(43, 256, 200)}
 PRODUCTS = 10
 """Plain products timed beside one step."""
 
 
-def training(setting: Setting, arm: str) -> Iterator[Step]:
+def training(setting: OTFlowSetting, arm: str) -> Iterator[Step]:
     """Train, pausing after each step to show the field with the step's evaluations."""
     generator = torch.Generator().manual_seed(0)
     config = replace(OTFlowConfig(), steps=setting.steps, **ARMS[arm])  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ class TrainingStep:
         next(self.training)
 
 
-def plain_products(setting: Setting, multiply: Callable[[Tensor, Tensor], Tensor]) -> float:
+def plain_products(setting: OTFlowSetting, multiply: Callable[[Tensor, Tensor], Tensor]) -> float:
     """Return the floating point operations a second of the product that the trace takes: (D B, m) by (m, m)."""
     left, right = torch.randn(setting.dim * setting.batch, setting.width), torch.randn(2 * (setting.width,))
     seconds = []
@@ -98,7 +98,7 @@ def plain_products(setting: Setting, multiply: Callable[[Tensor, Tensor], Tensor
     return 2 * left.numel() * setting.width / statistics.median(seconds)
 
 
-def memory(setting: Setting, arm: str) -> int:
+def memory(setting: OTFlowSetting, arm: str) -> int:
     """Return the peak bytes of one training step."""
     steps = training(setting, arm)
     next(steps)
@@ -107,7 +107,7 @@ def memory(setting: Setting, arm: str) -> int:
     return peak.bytes
 
 
-def report(name: str, setting: Setting, timings: dict[str, Timing]) -> None:
+def report(name: str, setting: OTFlowSetting, timings: dict[str, Timing]) -> None:
     """Print the times, how often faster than the eager step, and the rates."""
     print(f"d = {setting.dim}, {name}, batch {setting.batch}, {setting.steps} steps of rk4, one thread")
     kinds = {"torch.mm": torch.mm} | ({"oneDNN's": product} if available() else {})

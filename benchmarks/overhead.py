@@ -37,7 +37,7 @@ ARMS = ("bare", "control", "harness")
 """The control is a second bare training: what it differs from the first by is noise."""
 
 
-class Task:
+class OverheadTask:
     """Learn the flow that turns points (B, 2) by a quarter; the same start in every training."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Task:
 
 def bare(epochs: int) -> tuple[float, list[float]]:
     """Train with a plain loop, on the batches of the run; return its wall time in seconds, and the losses."""
-    task, losses = Task(), []
+    task, losses = OverheadTask(), []
     seeds = [Run(IDENTITY, Path()).seed(f"epoch/{epoch}") for epoch in range(epochs)]
     start = time.perf_counter()
     optimizer = torch.optim.Adam(task.field.parameters(), lr=LR)
@@ -71,7 +71,7 @@ def bare(epochs: int) -> tuple[float, list[float]]:
 
 def harnessed(epochs: int, checkpoint_seconds: float) -> tuple[float, list[float]]:
     """Train the same through the harness, from nothing; return its wall time in seconds, and the losses."""
-    task = Task()
+    task = OverheadTask()
     field = Counting(task.field)
     settings = Training(epochs * POINTS // BATCH, LR, checkpoint_seconds=checkpoint_seconds)
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as events:

@@ -1,6 +1,7 @@
 """Fixtures: a paper made for tests, found the way a real one is, by its entry point."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,14 @@ import pytest
 from bench import registry
 
 FAKE = Path(__file__).parent / "fake"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_signals():
+    """Let an interrupt interrupt: a shell that starts the tests in the background has it ignored, children included."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from bench.data import registry
-from bench.data.old_frame import read_old_frame
+from bench.data.legacy_pandas import read_old_frame
 from bench.errors import UserError
 
 Rows = NDArray[np.float64]

@@ -26,7 +26,7 @@ class Drawn:
 
 
 def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Drawn]:
-    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may decline with None."""
+    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may return None."""
     done = [r for r in in_order(experiment, records) if r.status == "done" and not r.identity.overrides]
     if not done:
         return
@@ -38,8 +38,8 @@ def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Draw
         with style.context():
             figure = function(chosen)
         if figure is not None:
-            told = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")
-            caption = experiment.caption(tier, f"{experiment.title}. {told}. Tier {tier}, seeds {seeds}.")
+            shown = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")
+            caption = experiment.caption(tier, f"{experiment.title}. {shown}. Tier {tier}, seeds {seeds}.")
             yield Drawn(f"{experiment.name}.{name}", caption, style.render(figure))
 
 

@@ -17,7 +17,9 @@ CSV_HEADER = (
     "metric", "value", "unit", "protocol", "n", "se", "message",
 )  # fmt: skip
 
-OLD_SEEDS = "Random streams of an earlier derivation in some of these runs; they are to be renewed (`cnf-bench status`)."
+OLD_SEEDS = (
+    "Some of these runs drew from random streams of schema 1; they are to be renewed (`cnf-bench status`)."
+)
 
 
 @dataclass(frozen=True)

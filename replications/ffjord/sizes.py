@@ -24,8 +24,8 @@ def table_size(name: str) -> int:
 def record_table_sizes(run: Run) -> None:
     """Record those of all tables."""
     for name in TABLES:
-        told = "FFJORD's Table 4, concatsquash, learned T, untrained"
-        run.metric(f"parameters[{name}]", table_size(name), told)
+        protocol = "FFJORD's Table 4, concatsquash, learned T, untrained"
+        run.metric(f"parameters[{name}]", table_size(name), protocol)
 
 
 def record_image_sizes(run: Run) -> None:

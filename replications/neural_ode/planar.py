@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from replications.flows.density.divergence import Evaluation
-from replications.flows.density.flow import Flow, Path, Prior
+from replications.flows.density.flow import Flow, Path, Prior, Request
 from replications.flows.density.integration import Integration
 from replications.flows.fields.mlp import initialise
 
@@ -111,13 +111,7 @@ class PlanarLayers(Flow):
         """Return what to add to vectors with w_n^T v_n = a_n, along w_n, for that to be the target."""
         return ((target - a) / self.w.square().sum(1))[:, None] * self.w
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-    ) -> Path:
+    def _carry(self, x: Tensor, request: Request) -> Path:
         """Carry data x `(B, D)` to the base, with log det."""
         (u_hat, s), hidden = self.constrained(), []
         for layer in zip(self.w.unbind(), u_hat.unbind(), self.b.unbind()):

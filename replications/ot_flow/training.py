@@ -66,5 +66,5 @@ def in_periods(config: PeriodicConfig) -> Training:
         milestones=drops,
         gamma=1 / config.drop,
         validate_every=config.validate_every,
-        patience=config.iterations,  # never ends early, but keeps the best weights
+        keep="best",
     )

@@ -3,7 +3,7 @@ r"""RNODE: FFJORD's objective with the kinetic energy and the Jacobian of the pa
 | symbol | code | shape | equation |
 |---|---|---|---|
 | K | `kinetic_half_mean` | `(B,)` | 1/(2D) sum_i integral of f_i^2 dt (12) |
-| B | `jacobian_mean` | `(B,)` | 1/D integral of \|J\|_F^2 dt, estimated by \|J eps\|^2 with the probes of the trace (13) |
+| B | `jacobian_mean` | `(B,)` | 1/D integral of \|J\|_F^2 dt, by \|J eps\|^2 with the trace's probes (13) |
 | lambda_K, lambda_J | `config.kinetic`, `.jacobian` | | weights beside a loss in bits/dim |
 | loss | `objective` | scalar | -1/B sum log p(x) + D log 2 (lambda_K K + lambda_J B), nats |
 

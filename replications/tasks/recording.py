@@ -38,15 +38,21 @@ def record_curves(run: Run, log: Log) -> None:
         run.curve("validation", done, found, "iteration", "validation")
 
 
-def record_training(run: Run, log: Log, protocol: str) -> None:
+def record_training(run: Run, log: Log, protocol: str, last: int = 0) -> None:
     """Record what a training cost: loss, times, evaluations where they were counted, and their curves.
 
-    NFE is the mean over all iterations; `train_loss` and `nfe_forward[end]` are means over the last tenth of them.
+    NFE is the mean over all iterations; `train_loss` and `nfe_forward[end]` are means over the last of them.
+
+    Args:
+        run: where to.
+        log: of the training.
+        protocol: of the training.
+        last: how many iterations the last ones are; 0 for a tenth.
     """
     record_curves(run, log)
     record_times(run, log, protocol)
     n = len(log.losses)
-    last = max(1, n // 10)
+    last = min(n, last) or max(1, n // 10)
     tail = f"{protocol}/last {last} iterations"
     run.metric("train_loss", statistics.fmean(log.losses[-last:]), tail)
     if not log.nfe_forward:

@@ -75,3 +75,13 @@ def test_a_point_to_point_map_of_the_reference_does_not_leak():
 def test_bad_samples_are_refused(x, y, fault):
     with pytest.raises(UserError, match=fault):
         c2st(x, y, rng())
+
+
+def test_an_odd_number_of_points_leaves_the_larger_half_to_test_on():
+    x, y = rng().normal(size=(2, 41, 2))
+    percent, se = c2st(x, y + 9, rng())
+    assert percent == 100
+    assert se == 0
+    noise, se = c2st(x, y, rng())
+    assert noise * 42 / 100 == pytest.approx(round(noise * 42 / 100))  # 21 points of each are classified
+    assert se == pytest.approx(np.sqrt(noise * (100 - noise) / 42))

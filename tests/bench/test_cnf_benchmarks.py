@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cnf import TrainingStep
-from benchmarks.cnf_arms import ARMS, SOLVER, Setting
+from benchmarks.cnf_arms import ARMS, SOLVER, CnfSetting
 from benchmarks.cnf_peers import PEERS, absence
 from benchmarks.cnf_rate import work
 from replications.flows.ode.step import tableau
 
-SETTING = Setting(5, (16, 12), 32)
+SETTING = CnfSetting(5, (16, 12), 32)
 
 
 def gradient(arm: str) -> Tensor:

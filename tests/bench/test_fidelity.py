@@ -267,3 +267,38 @@ def test_inception_is_given_its_checked_weights_and_its_two_layers(folders, monk
     assert result.features.shape == (2, 2048)
     assert result.logits.shape == (2, 1008)
     assert found == [{"stands": "in"}]
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Return |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) of two samples, by eigenvalues."""
+    s_x, s_y = (np.cov(points, rowvar=False) for points in (x, y))
+    root = np.sqrt(np.linalg.eigvals(s_x @ s_y).real.clip(0)).sum()
+    return float(np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s_x + s_y) - 2 * root)
+
+
+def test_error_and_extrapolation_of_fid_are_the_jackknifes():
+    x, y = rng(8).normal(size=(230, 3)), rng(9).normal(0.3, 1.2, (240, 3))
+    value, se, extrapolated = q.fid(x, y, rng(10))
+    orders = rng(10)
+    left_out = []
+    for own, other in ((x, y), (y, x)):
+        groups = np.array_split(orders.permutation(len(own)), 100)
+        left_out.append([frechet(np.delete(own, rows, axis=0), other) for rows in groups])
+    means = [np.mean(found) for found in left_out]
+    squared = sum(99 / 100 * np.sum((np.array(found) - mean) ** 2) for found, mean in zip(left_out, means))
+    assert value == pytest.approx(frechet(x, y), rel=1e-6)
+    assert se == pytest.approx(np.sqrt(squared), rel=1e-4)
+    assert extrapolated == pytest.approx(value - 99 * sum(mean - value for mean in means), rel=1e-4)
+
+
+def test_error_of_the_inception_score_is_that_of_its_ten_parts():
+    logits = rng(11).normal(size=(500, 3))
+    value, se = q.inception_score(logits, rng(12))
+    order = np.random.RandomState(int(rng(12).integers(2**31))).permutation(500)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    parts = []
+    for rows in np.split(order, 10):
+        part = p[rows]
+        parts.append(np.exp(np.mean(np.sum(part * np.log(part / part.mean(0)), 1))))
+    assert value == pytest.approx(np.mean(parts), rel=1e-6)
+    assert se == pytest.approx(np.std(parts, ddof=1) / np.sqrt(10), rel=1e-6)

@@ -15,9 +15,9 @@ from benchmarks.flow_matching import (
 )
 from benchmarks.flow_matching_arms import (
     SETTINGS,
-    Setting,
+    FlowMatchingSetting,
+    FlowMatchingTask,
     Step,
-    Task,
     perceptron,
     take_turns,
     training,
@@ -26,14 +26,14 @@ from benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
 from replications.flow_matching.coupling import exact, squared_distances
 from replications.flows.ode.solver import Solver
 
-SETTING = Setting((2,), 16, perceptron((8, 8), "selu", "input"))
-IMAGES = Setting((1, 14, 14), 3, SETTINGS["U-Net"].network)
+SETTING = FlowMatchingSetting((2,), 16, perceptron((8, 8), "selu", "input"))
+IMAGES = FlowMatchingSetting((1, 14, 14), 3, SETTINGS["U-Net"].network)
 
 
 COMPILER = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's, of itself
 
 
-def flat(task: Task, what: str) -> torch.Tensor:
+def flat(task: FlowMatchingTask, what: str) -> torch.Tensor:
     return torch.cat([getattr(p, what).detach().flatten().clone() for p in task.velocity.parameters()])
 
 
@@ -50,7 +50,7 @@ def need(peer: str, generating: bool = False) -> None:
 
 @pytest.mark.parametrize("setting", [SETTING, IMAGES], ids=["points", "images"])
 @pytest.mark.parametrize("peer", PEERS)
-def test_a_peer_takes_the_same_step_for_the_same_draws(peer: str, setting: Setting) -> None:
+def test_a_peer_takes_the_same_step_for_the_same_draws(peer: str, setting: FlowMatchingSetting) -> None:
     """All draw noise, then time, then noise about the path: ours from a generator, a peer from torch's global one."""
     need(peer)
     ours, step = training(PEERS[peer].method, setting, seed=5)
@@ -66,8 +66,8 @@ def test_a_peer_takes_the_same_step_for_the_same_draws(peer: str, setting: Setti
 
 @COMPILER
 @pytest.mark.parametrize("setting", [SETTING, IMAGES], ids=["points", "images"])
-def test_a_compiled_arm_trains_its_own_network_from_the_same_start(setting: Setting) -> None:
-    eager, compiled = Task(setting), Task(setting, compiled=True)
+def test_a_compiled_arm_trains_its_own_network_from_the_same_start(setting: FlowMatchingSetting) -> None:
+    eager, compiled = FlowMatchingTask(setting), FlowMatchingTask(setting, compiled=True)
     pairs = zip(eager.velocity.parameters(), compiled.velocity.parameters(), strict=True)
     assert all(torch.equal(p, q) for p, q in pairs)
     (group,) = compiled.optimizer.param_groups

@@ -12,12 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import scipy.integrate
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import images, registry, series
+from bench.data import images, registry
 from bench.errors import UserError
 
 needs_mnist = pytest.mark.skipif(
@@ -233,19 +232,3 @@ def test_crop_follows_the_generator_and_leaves_its_input():
 
 
 # Series
-
-
-def test_spiral_has_the_closed_form_of_a_damped_rotation():
-    times = np.linspace(-1, 10, 23)
-    path = series.spiral([[-0.1, 2.0], [-2.0, -0.1]], [2.0, 0.0], times)
-    turned = 2 * np.exp(-0.1 * times)[:, None] * np.stack([np.cos(2 * times), -np.sin(2 * times)], axis=1)
-    np.testing.assert_allclose(path, turned, rtol=0, atol=1e-12)
-
-
-def test_spiral_agrees_with_an_integrator_on_a_defective_matrix():
-    matrix = np.array([[-0.5, 1.0], [0.0, -0.5]])  # one eigenvector only
-    times = np.linspace(0, 4, 9)
-    solved = scipy.integrate.solve_ivp(
-        lambda _, y: matrix @ y, (0, 4), [1.0, -2.0], t_eval=times, rtol=1e-11, atol=1e-12
-    )
-    np.testing.assert_allclose(series.spiral(matrix, [1.0, -2.0], times), solved.y.T, rtol=0, atol=1e-9)

@@ -323,3 +323,18 @@ def test_instruments_import_without_torch():
     code = f"import sys; from bench.measure import {modules}; import bench.stats, bench.metrics.catalogue"
     check = code + "; assert not {'torch', 'pandas', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_the_resident_peak_is_the_systems_own_number_in_bytes():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("there is no /proc here")
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    assert resident_peak() == int(line.split()[1]) * 1024
+
+
+def test_two_repeats_have_a_spread(monkeypatch):
+    fake = FakeClock(monkeypatch)
+    durations = iter([1.0, 3.0])
+    timing = time_repeats(lambda: fake.passes(next(durations)), warmup=0, repeats=2)
+    assert (timing.median, timing.spread) == (2.0, 1.0)

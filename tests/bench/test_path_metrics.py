@@ -105,3 +105,11 @@ def test_bad_paths_are_refused(times, x, v, fault):
 def test_a_distance_that_is_not_positive_is_refused(w2):
     with pytest.raises(UserError, match="needs a positive distance"):
         path_energy(T, V, w2)
+
+
+def test_paths_on_the_line_are_measured_too():
+    times = np.linspace(0, 1, 5)
+    v = np.ones((5, 3, 1)) * np.array([1.0, 2.0, 3.0])[None, :, None]
+    x = times[:, None, None] * v
+    assert straightness(times, x, v)[0] == pytest.approx(0)
+    assert path_energy(times, v, 2.0)[0] == pytest.approx(abs(14 / 3 - 4) / 4)

@@ -401,3 +401,22 @@ def test_show_tells_what_a_record_holds(fake):
 def test_records_survive_the_way_through_a_folder(records, tmp_path):
     again = list(read_all([folder_of(tmp_path, records)]))
     assert page(collect(again)) == page(collect(list(reversed(records))))
+
+
+def test_a_run_with_settings_of_its_own_is_a_row_of_its_own_and_no_figure_or_claim(fake, records):
+    identity = identify(fake, "plain", "cpu", 0, {"behaviour": "raise"})
+    own = Record(identity, "done", metrics={"max_error": Measured(9.0, "", "p/1")}, environment=ENVIRONMENT)
+    report = collect([*records, own])
+    (section,) = [s for s in report.sections if s.experiment.name == "fake.act"]
+    rows = [row[0] for row in section.tables[0].rows]
+    assert rows == ["plain", "plain [behaviour=raise]", "double", "diverges"]
+    assert report.verdicts == collect(records).verdicts
+    assert [f.files for f in section.figures] == [f.files for f in collect(records).sections[0].figures]
+
+
+def test_random_streams_of_schema_1_are_marked_in_the_table(fake, records):
+    plain = collect(records).sections[0].tables[0].notes
+    old = replace(records[0], identity=replace(records[0].identity, seeded_by={"schema": 1, "pairing": "x"}))
+    marked = collect([old, *records[1:]]).sections[0].tables[0].notes
+    assert len(marked) == len(plain) + 1
+    assert "cnf-bench status" in marked[-1]

@@ -186,3 +186,25 @@ def test_importing_the_metrics_imports_neither_scipy_nor_scikit_learn():
         "print({'scipy', 'sklearn', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_error_of_mmd_is_that_of_a_u_statistic_by_its_sums():
+    """Variance of a U-statistic of order 2: 2 / (n (n - 1)) (2 (n - 2) zeta_1 + zeta_2), each zeta by plain loops."""
+    x, y = normal(7, 2), normal(7, 2, seed=1) + 0.5
+    n, sigma = 7, 1.3
+
+    def k(a, b):
+        return np.exp(-np.sum((a - b) ** 2) / (2 * sigma**2))
+
+    h = {
+        (i, j): k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i])
+        for i, j in permutations(range(n), 2)
+    }
+    mean = np.mean(list(h.values()))
+    triples = list(permutations(range(n), 3))
+    zeta_1 = sum(h[i, j] * h[i, m] for i, j, m in triples) / len(triples) - mean**2
+    zeta_2 = np.mean([v**2 for v in h.values()]) - mean**2
+    expected = np.sqrt(2 / (n * (n - 1)) * (2 * (n - 2) * max(zeta_1, 0) + zeta_2))
+    value, se = mmd(x, y, sigma=sigma)
+    assert value == pytest.approx(mean)
+    assert se == pytest.approx(expected)

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from replications.blog.experiments.adjoint_memory import run as adjoint_memory
-from replications.blog.experiments.adjoint_memory.declaration import WAYS
+from replications.blog.experiments.adjoint_memory.declaration import METHODS
 from replications.blog.experiments.adjoint_memory.run import (
     Classifier,
     Extractor,
@@ -29,12 +29,12 @@ def test_all_ways_of_a_seed_get_the_same_features_and_other_seeds_get_others(mak
 
 def test_all_ways_start_from_one_classifier_and_agree_on_its_gradient(make_run):
     gradients = {}
-    for way in WAYS:
-        run, config = make_run(NAME, f"digits_{way}", tolerance=1e-8)
+    for method in METHODS:
+        run, config = make_run(NAME, f"digits_{method}", tolerance=1e-8)
         model = Classifier(config, run.torch_generator("classifier")).double()
         x = torch.randn(12, config.features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         functional.cross_entropy(model(x), torch.arange(12) % 10).backward()
-        gradients[way] = torch.cat([p.grad.flatten() for p in model.parameters()])
+        gradients[method] = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.testing.assert_close(gradients["checkpoint_fixed"], gradients["backprop"], rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(
         gradients["checkpoint_adaptive"], gradients["adjoint_adaptive"], rtol=1e-4, atol=1e-7
@@ -58,22 +58,22 @@ def test_extractor_fits_every_image_size(make_run, size):
 
 
 def test_memory_time_and_evaluations_of_every_way(finished):
-    records = {way: finished[NAME, f"digits_{way}"] for way in WAYS}
+    records = {method: finished[NAME, f"digits_{method}"] for method in METHODS}
     steps = records["backprop"].identity.config["steps"]
     assert records["backprop"].value("nfe_forward") == steps
     assert records["backprop"].value("nfe_backward") == 0
     assert records["adjoint_fixed"].value("nfe_backward") == steps
     assert records["checkpoint_fixed"].value("nfe_backward") == steps
     assert "overhead[memory/backprop]" not in records["backprop"].metrics
-    for way, record in records.items():
-        if way != "backprop":
+    for method, record in records.items():
+        if method != "backprop":
             baseline = record.value("peak_memory") / (1 + record.value("overhead[memory/backprop]") / 100)
             assert baseline == pytest.approx(records["backprop"].value("peak_memory"), rel=1e-9)
             assert record.value("overhead[time/backprop]") > -100
 
 
-@pytest.mark.parametrize("way", ["adjoint_fixed", "checkpoint_fixed"])
-def test_memory_falls_against_backprop_with_many_steps(make_run, way):
-    run, config = make_run(NAME, f"digits_{way}", steps=60, iterations=1, extractor_iterations=1)
+@pytest.mark.parametrize("method", ["adjoint_fixed", "checkpoint_fixed"])
+def test_memory_falls_against_backprop_with_many_steps(make_run, method):
+    run, config = make_run(NAME, f"digits_{method}", steps=60, iterations=1, extractor_iterations=1)
     adjoint_memory.run(run, config)
     assert run.metrics["overhead[memory/backprop]"].value < -50

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 import bench
-from bench.data.series import spiral
 from replications.blog.experiments.spiral.run import run as train_spiral
 from replications.blog.experiments.spiral.run import segment_loss, unseen_starts
+from replications.blog.linear import solution
 from replications.flows.ode.solve import Solver
 
 SOLVER = Solver("dopri5", rtol=1e-9, atol=1e-9)
@@ -16,7 +16,7 @@ def observed(make_run):
     _, config = make_run("blog.spiral", "checkpoint")
     a = np.array(config.matrix).reshape(2, 2)
     times = np.linspace(0, config.horizon, config.observations)
-    return config, torch.tensor(a), torch.tensor(spiral(a, config.start, times)), float(times[1])
+    return config, torch.tensor(a), torch.tensor(solution(a, config.start, times)), float(times[1])
 
 
 def test_the_true_field_has_no_loss_and_another_has(observed):

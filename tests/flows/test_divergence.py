@@ -57,7 +57,7 @@ class Convolution(nn.Module):
         return torch.tanh(self.conv(x)) * t
 
 
-TIMES = ("concat", "concatsquash", "augmented", "none")
+TIMES = ("concat", "concatsquash", "output", "none")
 SQUASH = {"time": "concatsquash"}
 FIELDS: dict[str, nn.Module] = {
     **{f"{time}-{act}": mlp(time=time, activation=act) for time in TIMES for act in ("tanh", "softplus")},

@@ -27,8 +27,8 @@ def test_concatsquash_formula() -> None:
     torch.testing.assert_close(layer(t, x), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_augmented_adds_time_at_the_output() -> None:
-    field = MlpField(2, (8, 8), generator(), time="augmented").double()
+def test_output_adds_time_at_the_output() -> None:
+    field = MlpField(2, (8, 8), generator(), time="output").double()
     x, t = torch.ones(3, 2).double(), torch.tensor([[1.3]]).double()
     a, b, c = field.layers
     assert field.time is not None
@@ -36,7 +36,7 @@ def test_augmented_adds_time_at_the_output() -> None:
     torch.testing.assert_close(field(t.squeeze(), x), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("time", ["concat", "concatsquash", "augmented"])
+@pytest.mark.parametrize("time", ["concat", "concatsquash", "output"])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "elu"])
 def test_one_time_for_each_sample_equals_one_call_each(time: str, activation: str) -> None:
     field = MlpField(2, (8,), generator(), time=time, activation=activation).double()

@@ -24,7 +24,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from replications.flows.density.flow import Flow, Path, Prior
+from replications.flows.density.flow import Flow, Path, Prior, Request
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.density.regularizers import REGULARIZERS, needs_frobenius
 from replications.flows.errors import RequestError
@@ -70,31 +70,12 @@ class CNF(Flow):
         """The end time."""
         return self._given_T if self.root_T is None else self.root_T.item() ** 2
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-        end: float | None = None,
-    ) -> Path:
-        """Carry data x `(B, *S)` to the base, with all integrals.
-
-        Args:
-            x: data.
-            eps: probes `(K, B, *S)` of an estimated divergence, fixed for the whole solve.
-            generator: draws them where `eps` is None, and then a random end time.
-            integration: in place of the flow's own.
-            end: where to stop, as a multiple of T; None for T, or a random time about it where `integration` says so.
-
-        Raises:
-            RequestError: an estimate with neither probes nor a generator, a random end time without a generator.
-            SolveFailure: as `replications.flows.ode.solve.solve`.
-        """
-        integration = integration or self.integration
-        if eps is None and generator is not None:
-            eps = integration.divergence.draw(x, generator)
-        end = integration.draw_end(generator) if end is None else end
+    def _carry(self, x: Tensor, request: Request) -> Path:
+        """Carry data to the base; probes `(K, B, *S)` and a random end time come from the generator, in this order."""
+        integration, eps = request.integration or self.integration, request.eps
+        if eps is None and request.generator is not None:
+            eps = integration.divergence.draw(x, request.generator)
+        end = integration.draw_end(request.generator) if request.end is None else request.end
         zero = x.new_zeros(len(x))
         state = (x, zero, *(zero for _ in integration.regularizers))
         z, delta, *integrals = self._solve(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from replications.flows.density.cnf import CNF
-from replications.flows.density.flow import Flow, Path, Prior
+from replications.flows.density.flow import Flow, Path, Prior, Request
 from replications.flows.density.integration import Integration
 from replications.flows.errors import RequestError
 
@@ -33,17 +33,12 @@ class Chain(Flow):
         for flow in flows:
             flow.counter = self.counter
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-    ) -> Path:
+    def _carry(self, x: Tensor, request: Request) -> Path:
         """Carry data x `(B, *S)` through all flows; probes `(N, K, B, *S)`, arguments and errors as `Flow.path`."""
         delta, integrals = x.new_zeros(len(x)), dict[str, Tensor]()
         for i, flow in enumerate(self.flows):
-            part = cast(CNF, flow).path(x, None if eps is None else eps[i], generator, integration)
+            own = None if request.eps is None else request.eps[i]
+            part = cast(CNF, flow)._carry(x, replace(request, eps=own))
             x, delta = part.z, delta + part.delta
             integrals = {name: integrals.get(name, 0) + r for name, r in part.integrals.items()}
         return Path(x, delta, integrals)

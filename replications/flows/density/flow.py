@@ -41,6 +41,16 @@ class Path:
     integrals: dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Request:
+    """What `Flow.path` is asked for beside its data; see there."""
+
+    eps: Tensor | None = None
+    generator: torch.Generator | None = None
+    integration: Integration | None = None
+    end: float | None = None
+
+
 class Flow(nn.Module, ABC):
     """An invertible map from data to the base, and the density that it gives the data.
 
@@ -55,13 +65,13 @@ class Flow(nn.Module, ABC):
         super().__init__()
         self.prior, self.counter = prior, Counter()
 
-    @abstractmethod
     def path(
         self,
         x: Tensor,
         eps: Tensor | None = None,
         generator: torch.Generator | None = None,
         integration: Integration | None = None,
+        end: float | None = None,
     ) -> Path:
         """Carry data x `(B, *S)` to the base, with delta and all integrals.
 
@@ -70,11 +80,18 @@ class Flow(nn.Module, ABC):
             eps: probes of an estimated divergence, fixed for the whole solve.
             generator: draws what is random: probes where `eps` is None, a random end time.
             integration: in place of the flow's own way to integrate.
+            end: where a continuous flow stops, as a multiple of T; None for T, or a random time about it where the
+                integration says so.
 
         Raises:
             RequestError: something random with neither value nor generator.
             SolveFailure: as `replications.flows.ode.solve.solve`.
         """
+        return self._carry(x, Request(eps, generator, integration, end))
+
+    @abstractmethod
+    def _carry(self, x: Tensor, request: Request) -> Path:
+        """Carry data to the base as `path` is asked to."""
 
     @abstractmethod
     def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:

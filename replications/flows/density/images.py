@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from replications.flows.density.flow import Flow, Path
+from replications.flows.density.flow import Flow, Path, Request
 from replications.flows.density.integration import Integration
 from replications.flows.errors import RequestError
 
@@ -126,16 +126,10 @@ class UnitCubeFlow(Flow):
         self.counter = flow.counter
         self.flow, self.map = flow, Centre() if alpha is None else Logit(alpha)
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-    ) -> Path:
+    def _carry(self, x: Tensor, request: Request) -> Path:
         """Carry x in the unit cube to the base, the map's log-determinant in delta; see `Flow.path`."""
         y, log_det = self.map(x)
-        path = self.flow.path(y, eps, generator, integration)
+        path = self.flow._carry(y, request)
         return Path(path.z, path.delta + log_det, path.integrals)
 
     def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:

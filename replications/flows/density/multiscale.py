@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from replications.flows.density.cnf import CNF
-from replications.flows.density.flow import Flow, Path
+from replications.flows.density.flow import Flow, Path, Request
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.density.priors import StandardNormal
 from replications.flows.errors import RequestError
@@ -52,6 +53,9 @@ def unsqueeze(x: Tensor) -> Tensor:
 
 def count_scales(height: int, width: int) -> int:
     """Return how many scales images of so many pixels have: one, and one more for each halving that leaves 4 or more.
+
+    >>> count_scales(28, 28), count_scales(32, 32)
+    (3, 4)
 
     Raises:
         RequestError: fewer than 4 pixels a side.
@@ -92,7 +96,7 @@ class MultiScale(Flow):
         learn_T: whether the end times are parameters.
 
     Raises:
-        RequestError: images too small, a scale with an odd number of pixels a side to squeeze, more scales than there are.
+        RequestError: images too small, an odd number of pixels a side to squeeze, more scales than there are.
     """
 
     def __init__(
@@ -130,21 +134,18 @@ class MultiScale(Flow):
         parts = [integration.divergence.draw(x.new_empty(len(x), size), generator) for size in self.sizes]
         return torch.cat(cast(list[Tensor], parts), 2) if parts[0] is not None else None
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-    ) -> Path:
+    def _carry(self, x: Tensor, request: Request) -> Path:
         """Carry images x `(B, C, H, W)` to z `(B, D)`; probes as `draw` returns, errors as `Flow.path`."""
         delta, integrals = x.new_zeros(len(x)), dict[str, Tensor]()
-        probes = iter(eps.split(self.sizes, 2) if eps is not None else [None] * len(self.sizes))
+        probes = iter(
+            request.eps.split(self.sizes, 2) if request.eps is not None else [None] * len(self.sizes)
+        )
 
         def carry(block: CNF, x: Tensor) -> Tensor:
             nonlocal delta, integrals
             own = next(probes)
-            part = block.path(x, None if own is None else own.reshape(-1, *x.shape), generator, integration)
+            shaped = None if own is None else own.reshape(-1, *x.shape)
+            part = block._carry(x, replace(request, eps=shaped))
             delta = delta + part.delta
             integrals = {name: integrals.get(name, 0) + r for name, r in part.integrals.items()}
             return part.z

@@ -8,7 +8,7 @@
 | input | `MlpField` | | net([x, t]), time enters once, at the first layer (tong2024improving) |
 | concat | `ConcatLinear` | | W [x, t] + b |
 | concatsquash | `ConcatSquashLinear` | | (W x + b) * sigmoid(a t + c) + d t |
-| augmented | `MlpField` | | net(x) + a t + c, time enters once, at the output |
+| output | `MlpField` | | net(x) + a t + c, time enters once, at the output |
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ACTIVATIONS = {
     "silu": functional.silu,
     "selu": functional.selu,
 }
-TIMES = ("none", "input", "concat", "concatsquash", "augmented")
+TIMES = ("none", "input", "concat", "concatsquash", "output")
 
 
 class ConcatLinear(nn.Linear):
@@ -68,7 +68,7 @@ class MlpField(nn.Module):
     Args:
         dim: D, dimension of the state.
         hidden: widths of the hidden layers.
-        time: `none`, `input`, `concat`, `concatsquash` or `augmented`; see the table of this module.
+        time: `none`, `input`, `concat`, `concatsquash` or `output`; see the table of this module.
         activation: `tanh`, `relu`, `softplus`, `elu`, `silu` or `selu`, after every layer but the last.
         generator: draws the initial parameters (torch's default distributions).
 
@@ -97,7 +97,7 @@ class MlpField(nn.Module):
         self.timed = [
             not isinstance(each, nn.Linear) or isinstance(each, ConcatLinear) for each in self.layers
         ]
-        self.time = nn.Linear(1, dim) if time == "augmented" else None
+        self.time = nn.Linear(1, dim) if time == "output" else None
         initialise(self, generator)
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:

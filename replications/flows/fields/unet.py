@@ -211,7 +211,7 @@ class UNet(nn.Module):
 
 
 def push_attention(field: nn.Module, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Do as `replications.flows.fields.pushforward.push` for a field with attention, whose fused kernels no jvp passes."""
+    """Do as `pushforward.push` for a field with attention, whose fused kernels no jvp passes."""
     with sdpa_kernel(SDPBackend.MATH):
         return push_dual(field, t, x, v)
 

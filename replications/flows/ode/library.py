@@ -1,4 +1,4 @@
-"""torchdiffeq's own solves: methods without a step of ours, solves through several times, gradients by backpropagation."""
+"""torchdiffeq's own solves: methods without a step of ours, several times, gradients by backpropagation."""
 
 from __future__ import annotations
 

@@ -62,7 +62,11 @@ class Solver:
 
     @property
     def protocol(self) -> str:
-        """Its name in a protocol id: `dopri5-1e-5`, `dopri5-1e-3-1e-4` (rtol, atol), `rk4-100` (steps)."""
+        """Its name in a protocol id: method, then rtol and atol, or the steps.
+
+        >>> Solver("dopri5", rtol=1e-3, atol=1e-4).protocol, Solver("rk4", steps=100).protocol
+        ('dopri5-1e-3-1e-4', 'rk4-100')
+        """
         parts = [self.method]
         if self.steps is not None:
             parts.append(str(self.steps))

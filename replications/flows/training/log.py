@@ -7,6 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
 CURVE_POINTS = 300
 
 
@@ -42,13 +45,11 @@ class Log:
 
     def dropped(self, plateau: int) -> int:
         """Return how often more than `plateau` validations brought no new lowest value, counted anew after each."""
-        best, since, drops = math.inf, 0, 0
+        rate = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        scheduler = ReduceLROnPlateau(rate, factor=0.5, patience=plateau, threshold=0.0, eps=0.0)
         for _, value in self.validations:
-            since = 0 if value < best else since + 1
-            best = min(best, value)
-            if since > plateau:
-                since, drops = 0, drops + 1
-        return drops
+            scheduler.step(value)
+        return round(-math.log2(scheduler.get_last_lr()[0]))
 
     @property
     def _plateaus(self) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from replications.flows.errors import SolveFailure
 from replications.flows.ode.counter import Counter
@@ -73,6 +74,7 @@ class _Trainer:
         self.run, self.model, self.settings, self.phase = run, model, settings, phase
         self.optimizer = settings.build_optimizer(model)
         self.ema = [p.detach().clone() for p in model.parameters()] if settings.ema_decay else []
+        self.average = get_ema_multi_avg_fn(settings.ema_decay)
         self.best: dict[str, Tensor] | None = None
         self.log, self.stalest, self.dropped = Log(), 0, 0
         self.saved, self.saved_at = False, time.monotonic()
@@ -100,8 +102,9 @@ class _Trainer:
         if self.settings.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimizer.step()
-        for average, weight in zip(self.ema, self.model.parameters(), strict=False):
-            average.lerp_(weight.detach(), 1 - self.settings.ema_decay)
+        if self.ema:
+            with torch.no_grad():
+                self.average(self.ema, list(self.model.parameters()), 1)
         self.run.synchronize()
         self.log.seconds.append(time.perf_counter() - start)
         self.log.losses.append(number)
@@ -113,11 +116,13 @@ class _Trainer:
         with self.averaged():
             self.log.validations.append((len(self.log.losses), validate()))
             self._count_plateaus()
-            if (self.settings.patience or self.settings.drops) and self.log.stale == 0:
+            if self.settings.keeps_best and self.log.stale == 0:
                 self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def _count_plateaus(self) -> None:
-        self.stalest, self.dropped = self.log.stalest, self.log.dropped(self.settings.plateau)
+        self.stalest = self.log.stalest
+        if self.settings.schedule == "drops":
+            self.dropped = self.log.dropped(self.settings.plateau)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

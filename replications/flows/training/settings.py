@@ -10,6 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from replications.flows.errors import RequestError
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+SCHEDULES = ("constant", "cosine", "polynomial", "step", "plateau", "drops")
+
 
 @dataclass(frozen=True)
 class Training:
@@ -27,15 +32,17 @@ class Training:
         milestones: iterations from which `step` multiplies the rate by `gamma`, once each.
         gamma: see `milestones`, `plateau` and `drops`.
         plateau: `plateau` multiplies the rate by `gamma` for good where more than so many validations in a row brought
-            no new lowest value, again after more than twice as many, and so on.
-        drops: `drops` does so after each such row, counted anew after it; after so many, the next ends the training,
-            and the best weights are kept.
+            no new lowest value, again after more than twice as many, and so on: as FFJORD's code, and unlike torch's
+            scheduler, which starts to count anew.
+        drops: `drops` does so after each such row, counted anew after it, as `ReduceLROnPlateau`; after so many, the
+            next ends the training.
         warmup: iterations of linear rise from lr / warmup.
         clip_norm: largest Euclidean norm of the whole gradient; 0 leaves it as it is.
         ema_decay: d of the averaged weights e <- d e + (1 - d) w; they are validated and kept. 0: no average.
         validate_every: iterations between validations, the last iteration always has one; 0: that one only.
-        patience: stop after so many validations without a new lowest value, and keep the best weights;
-            0: never stop early and keep the last weights.
+        patience: stop after so many validations without a new lowest value; 0: never stop early.
+        keep: `last` weights or the `best` validated ones; None for the best where `patience` or `drops` ends the
+            training, else the last.
         checkpoint_seconds: least time between two checkpoints.
     """
 
@@ -55,7 +62,25 @@ class Training:
     ema_decay: float = 0.0
     validate_every: int = 0
     patience: int = 0
+    keep: str | None = None
     checkpoint_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise RequestError(f"unknown optimizer {self.optimizer!r}; use one of {', '.join(OPTIMIZERS)}")
+        if self.schedule not in SCHEDULES:
+            raise RequestError(f"unknown schedule {self.schedule!r}; use one of {', '.join(SCHEDULES)}")
+        if self.keep not in (None, "last", "best"):
+            raise RequestError(f"keep must be 'last' or 'best', got {self.keep!r}")
+        if self.iterations < 1 or self.lr < 0:
+            raise RequestError(
+                f"a training needs iterations and a rate, got {self.iterations} at {self.lr:g}"
+            )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best validated weights are kept, rather than the last."""
+        return self.keep == "best" or (self.keep is None and bool(self.patience or self.drops))
 
     def lr_at(self, iteration: int, stalest: int = 0, dropped: int = 0) -> float:
         """Return the rate of an iteration, counted from 0.

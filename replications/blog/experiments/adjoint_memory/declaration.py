@@ -57,7 +57,7 @@ class AdjointMemory:
     large_batch: int = 2048
 
 
-WAYS = {
+METHODS = {
     "backprop": {"gradient": "backprop", "adaptive": False},
     "adjoint_fixed": {"gradient": "adjoint", "adaptive": False},
     "adjoint_adaptive": {"gradient": "adjoint", "adaptive": True},
@@ -88,7 +88,7 @@ ADJOINT_MEMORY = Experiment(
     title="Experiment 3: memory and time of backpropagation, the adjoint and checkpointing",
     config=AdjointMemory(),
     run="replications.blog.experiments.adjoint_memory.run:run",
-    variants=WAYS | {f"digits_{name}": way | {"data": "digits"} for name, way in WAYS.items()},
+    variants=METHODS | {f"digits_{name}": method | {"data": "digits"} for name, method in METHODS.items()},
     tiers={
         "smoke": SMALL | TINY,
         "cpu": SMALL,

@@ -9,12 +9,14 @@ from bench.record import Record
 from bench.report.style import COLOURS, new_figure
 from replications.blog.plots import of_variant
 
-WAYS = ("backprop", "adjoint_fixed", "adjoint_adaptive", "checkpoint_fixed", "checkpoint_adaptive")
+METHODS = ("backprop", "adjoint_fixed", "adjoint_adaptive", "checkpoint_fixed", "checkpoint_adaptive")
 
 
 def memory_time(records: Sequence[Record]) -> Any:
     """Return bars of peak memory and of forward plus backward time by way, a row a data set; dots are the seeds."""
-    groups = [g for p in ("", "digits_") if (g := {w: f for w in WAYS if (f := of_variant(records, p + w))})]
+    groups = [
+        g for p in ("", "digits_") if (g := {w: f for w in METHODS if (f := of_variant(records, p + w))})
+    ]
     if not groups:
         return None
     figure, axes = new_figure(len(groups), 2, squeeze=False)
@@ -31,10 +33,10 @@ def memory_time(records: Sequence[Record]) -> Any:
 
 
 def _bars(ax: Any, group: dict[str, list[Record]], metric: str, scale: float) -> None:
-    for i, (way, found) in enumerate(group.items()):
+    for i, (method, found) in enumerate(group.items()):
         values = [scale * v for r in found if (v := r.value(metric)) is not None]
         if values:
-            ax.barh(i, sum(values) / len(values), color=COLOURS[WAYS.index(way)], alpha=0.75)
+            ax.barh(i, sum(values) / len(values), color=COLOURS[METHODS.index(method)], alpha=0.75)
             ax.plot(values, [i] * len(values), ".", color="black")
-    ax.set_yticks(range(len(group)), [way.replace("_", ", ") for way in group])
+    ax.set_yticks(range(len(group)), [method.replace("_", ", ") for method in group])
     ax.invert_yaxis()

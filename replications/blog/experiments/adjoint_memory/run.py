@@ -182,7 +182,7 @@ def _test(run: Run, model: Classifier, data: Features, protocol: str) -> None:
 
 
 @dataclass(frozen=True)
-class Way:
+class GradientMethod:
     """How a pass gets its gradient."""
 
     gradient: str
@@ -194,22 +194,22 @@ class Passes:
 
     def __init__(self, run: Run, config: AdjointMemory, model: Classifier, data: Features) -> None:
         self.device, self.model, self.data, self.batch = run.device, model, data, config.batch
-        self.variant = Way(config.gradient, solver_of(config))
-        self.baseline = Way("backprop", Solver(config.fixed_method, steps=config.steps))
+        self.variant = GradientMethod(config.gradient, solver_of(config))
+        self.baseline = GradientMethod("backprop", Solver(config.fixed_method, steps=config.steps))
 
-    def once(self, way: Way, batch: int | None = None) -> None:
+    def once(self, method: GradientMethod, batch: int | None = None) -> None:
         """Compute the loss of a batch and its gradient, fresh buffers included."""
         chosen = slice(batch or self.batch)
-        self.model.block.gradient, self.model.block.solver = way.gradient, way.solver
+        self.model.block.gradient, self.model.block.solver = method.gradient, method.solver
         self.model.zero_grad(set_to_none=True)
         functional.cross_entropy(
             self.model(self.data.train[chosen]), self.data.train_labels[chosen]
         ).backward()
 
-    def peak(self, way: Way, batch: int | None = None) -> int:
+    def peak(self, method: GradientMethod, batch: int | None = None) -> int:
         """Return the peak memory of a pass in bytes."""
         with peak_memory(self.device) as measured:
-            self.once(way, batch)
+            self.once(method, batch)
         return measured.bytes
 
     def memory_overhead(self, batch: int | None = None) -> float:
@@ -245,9 +245,9 @@ def _turns(run: Run, repeats: int, passes: Passes) -> tuple[list[float], list[fl
     for turn in range(repeats):
         mine, other = (
             time_repeats(
-                partial(passes.once, way), device=run.device, warmup=int(turn == 0), repeats=1
+                partial(passes.once, method), device=run.device, warmup=int(turn == 0), repeats=1
             ).median
-            for way in (passes.variant, passes.baseline)
+            for method in (passes.variant, passes.baseline)
         )
         times.append(mine)
         ratios.append(mine / other)

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data.series import spiral
+from replications.blog.linear import solution
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.recording import record_curves
+from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -42,7 +42,7 @@ def run(run: Run, config: Spiral) -> None:
     """Train on segments of one trajectory, then compare whole trajectories and the field itself."""
     a = np.array(config.matrix).reshape(2, 2)
     times = np.linspace(0.0, config.horizon, config.observations)
-    observed = torch.tensor(spiral(a, config.start, times), dtype=torch.float32, device=run.device)
+    observed = torch.tensor(solution(a, config.start, times), dtype=torch.float32, device=run.device)
     field = MlpField(2, (config.width, config.width), run.torch_generator("field"), time="none").to(
         run.device
     )
@@ -59,13 +59,7 @@ def run(run: Run, config: Spiral) -> None:
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, field, loss, settings, counter=counter)
-    record_curves(run, log)
-    protocol = f"{config.iterations} iterations/dopri5-{config.rtol:g}"
-    run.metric("train_time", log.train_time, protocol)
-    run.metric("iteration_time", log.iteration_time, protocol, n=len(log.seconds))
-    run.metric("nfe_forward", float(np.mean(log.nfe_forward)), f"{protocol}/mean", n=len(log.nfe_forward))
-    run.metric("nfe_backward", float(np.mean(log.nfe_backward)), f"{protocol}/mean", n=len(log.nfe_backward))
-    run.metric("train_loss", float(np.mean(log.losses[-20:])), f"{protocol}/mse, mean of the last 20")
+    record_training(run, log, f"{config.iterations} iterations/mse/dopri5-{config.rtol:g}", last=20)
     _evaluate(run, config, field, a, times)
     run.save_model(
         "replications.blog.experiments.spiral.run:build", {"width": config.width}, field.state_dict()
@@ -93,7 +87,7 @@ def _evaluate(run: Run, config: Spiral, field: nn.Module, a: Array, times: Array
     starts = np.concatenate(
         (np.array(config.start)[None], unseen_starts(run.numpy_generator("unseen"), config))
     )
-    exact = np.stack([spiral(a, y0, times) for y0 in starts], 1)  # (T, 1 + unseen, 2)
+    exact = np.stack([solution(a, y0, times) for y0 in starts], 1)  # (T, 1 + unseen, 2)
     solver = Solver("dopri5", rtol=config.test_tolerance, atol=config.test_tolerance, step_to_end=False)
     counter = Counter()
     z0 = torch.tensor(starts, dtype=torch.float32, device=run.device)

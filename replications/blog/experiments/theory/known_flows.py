@@ -23,7 +23,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Flow:
+class KnownFlow:
     """A velocity field and its divergence, both functions of (t, x)."""
 
     name: str
@@ -31,12 +31,12 @@ class Flow:
     divergence: Velocity
 
 
-def linear(a: Tensor) -> Flow:
+def linear(a: Tensor) -> KnownFlow:
     """Return f(x) = A x; div f = tr A."""
-    return Flow("linear", lambda t, x: x @ a.T, lambda t, x: torch.trace(a).expand(len(x)))
+    return KnownFlow("linear", lambda t, x: x @ a.T, lambda t, x: torch.trace(a).expand(len(x)))
 
 
-def pendulum(friction: float) -> Flow:
+def pendulum(friction: float) -> KnownFlow:
     """Return (q, p)' = (p, -sin q - friction p); Hamiltonian without friction, div f = -friction."""
 
     def velocity(t: Tensor, x: Tensor) -> Tensor:
@@ -44,18 +44,18 @@ def pendulum(friction: float) -> Flow:
         return torch.stack((p, -torch.sin(q) - friction * p), -1)
 
     name = "damped" if friction else "hamiltonian"
-    return Flow(name, velocity, lambda t, x: x.new_full((len(x),), -friction))
+    return KnownFlow(name, velocity, lambda t, x: x.new_full((len(x),), -friction))
 
 
-def hyperbolic() -> Flow:
+def hyperbolic() -> KnownFlow:
     """Return f(x) = tanh x in one dimension; its flow is sinh x(t) = e^t sinh x(0)."""
-    return Flow("tanh", lambda t, x: torch.tanh(x), lambda t, x: torch.cosh(x[:, 0]) ** -2)
+    return KnownFlow("tanh", lambda t, x: torch.tanh(x), lambda t, x: torch.cosh(x[:, 0]) ** -2)
 
 
-def network(dim: int, generator: torch.Generator) -> Flow:
+def network(dim: int, generator: torch.Generator) -> KnownFlow:
     """Return a random MLP (two hidden layers of 16, tanh, time by `concat`); its divergence is exact, by autograd."""
     field = MlpField(dim, (16, 16), generator).double().requires_grad_(False)
-    return Flow("network", field, lambda t, x: exact_divergence(field, t, x))
+    return KnownFlow("network", field, lambda t, x: exact_divergence(field, t, x))
 
 
 def exact_divergence(velocity: Velocity, t: Tensor, x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def exact_divergence(velocity: Velocity, t: Tensor, x: Tensor) -> Tensor:
     return torch.stack(rows).sum(0)
 
 
-def transport(flow: Flow, x: Tensor, t0: float, t1: float, tolerance: float) -> tuple[Tensor, Tensor]:
+def transport(flow: KnownFlow, x: Tensor, t0: float, t1: float, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return x(t1) `(B, D)` and the log-expansion int_{t0}^{t1} div f dt `(B,)`, by dopri5 with rtol = atol."""
 
     def rate(t: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ def transport(flow: Flow, x: Tensor, t0: float, t1: float, tolerance: float) -> 
     return end, expansion
 
 
-def flow_jacobian(flow: Flow, x: Tensor, horizon: float, tolerance: float) -> Tensor:
+def flow_jacobian(flow: KnownFlow, x: Tensor, horizon: float, tolerance: float) -> Tensor:
     """Return dx(T)/dx(0) `(B, D, D)` of the computed flow map, by autograd through the solver."""
     x = x.detach().requires_grad_()
     solver = Solver("dopri5", rtol=tolerance, atol=tolerance)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from bench.data.series import spiral
+from replications.blog.linear import solution
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -69,7 +69,7 @@ def problems(generator: np.random.Generator, lipschitz: float, horizon: float) -
     start = generator.normal(size=2)
     scalar, angle = generator.uniform(0.5, 2.0, size=(2, 1))
     return (
-        Problem("linear", lambda t, x: x @ a.T, start, lambda t: spiral(a, start, t), lipschitz),
+        Problem("linear", lambda t, x: x @ a.T, start, lambda t: solution(a, start, t), lipschitz),
         Problem(
             "timed",
             lambda t, x: -2 * t[:, None] * x,

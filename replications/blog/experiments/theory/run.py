@@ -64,7 +64,7 @@ def run_liouville(run: Run, config: Theory) -> None:
     _determinants(run, config, flows.network(2, generator), points)
 
 
-def _areas(run: Run, config: Theory, flow: flows.Flow, boundary: Tensor) -> None:
+def _areas(run: Run, config: Theory, flow: flows.KnownFlow, boundary: Tensor) -> None:
     rate = float(flow.divergence(torch.zeros(()), boundary)[0])  # constant for these flows
     before, factor = flows.enclosed_area(boundary), math.exp(rate * config.horizon)
 
@@ -79,7 +79,7 @@ def _areas(run: Run, config: Theory, flow: flows.Flow, boundary: Tensor) -> None
         run.curve(f"boundary[{flow.name}, t={t:g}]", image[:, 0], image[:, 1], "q", "p")
 
 
-def _determinants(run: Run, config: Theory, flow: flows.Flow, points: Tensor) -> None:
+def _determinants(run: Run, config: Theory, flow: flows.KnownFlow, points: Tensor) -> None:
     def error(tolerance: float) -> float:
         jacobian = flows.flow_jacobian(flow, points, config.horizon, tolerance)
         _, expansion = flows.transport(flow, points, 0.0, config.horizon, tolerance)
@@ -117,7 +117,7 @@ def tanh_log_density(y: Tensor, horizon: float) -> Tensor:
     return StandardNormal(1).log_prob(x) + slope[:, 0].log()
 
 
-def log_density(flow: flows.Flow, y: Tensor, horizon: float, tolerance: float) -> Tensor:
+def log_density(flow: flows.KnownFlow, y: Tensor, horizon: float, tolerance: float) -> Tensor:
     """Return log p_T(y) `(B,)` of the standard normal carried along a flow: back to t = 0, then the prior."""
     x, minus_expansion = flows.transport(flow, y, horizon, 0.0, tolerance)
     return StandardNormal(y.shape[1]).log_prob(x) + minus_expansion
@@ -126,7 +126,7 @@ def log_density(flow: flows.Flow, y: Tensor, horizon: float, tolerance: float) -
 def _pointwise(
     run: Run,
     config: Theory,
-    flow: flows.Flow,
+    flow: flows.KnownFlow,
     dim: int,
     exact: Callable[[Tensor], Tensor],
     generator: torch.Generator,
@@ -141,7 +141,7 @@ def _pointwise(
     _ladder(run, config, "density_error", flow.name, f"largest of {config.sample} points", error)
 
 
-def _total_mass(run: Run, config: Theory, flow: flows.Flow) -> None:
+def _total_mass(run: Run, config: Theory, flow: flows.KnownFlow) -> None:
     y = torch.linspace(-12, 12, 481, dtype=torch.float64)[:, None]
     spacing = float(y[1, 0] - y[0, 0])
 

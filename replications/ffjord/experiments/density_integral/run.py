@@ -175,14 +175,14 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
     integration = in_test(config)
     tight = measured.at_tolerance(integration, config.tolerances[-1])
     even, odd = (trapezoid(log_p[k::2].exp(), x[k::2]) for k in (0, 1))
-    told = f"{tight.protocol}/float64/{rule}"
-    run.metric("mass_error[rule]", abs(even - odd), f"{told}/even points against odd points")
-    run.metric("mass_error[ends]", 1 - map_mass(flow, x, tight), f"{told}/mass of the map outside")
+    protocol = f"{tight.protocol}/float64/{rule}"
+    run.metric("mass_error[rule]", abs(even - odd), f"{protocol}/even points against odd points")
+    run.metric("mass_error[ends]", 1 - map_mass(flow, x, tight), f"{protocol}/mass of the map outside")
     together = config.small_batch
-    key, told = (
+    key, protocol = (
         f"{config.rtol:g}, {together} at a time",
         f"{integration.protocol}/float64/{rule}, solved {together} at a time",
     )
     log_p, nfe = integrate(flow, x, integration, together)
-    run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), told)
-    run.metric(f"nfe[{key}]", nfe, told)
+    run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), protocol)
+    run.metric(f"nfe[{key}]", nfe, protocol)

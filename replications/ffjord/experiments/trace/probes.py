@@ -120,8 +120,8 @@ def count(
 
 def evaluations(run: Run, flow: CNF, x: Tensor, kind: str, config: TraceConfig) -> None:
     """Record NFE with fixed and with fresh probes at every tolerance."""
-    told = f"dopri5/float32/batch {len(x)}/at most {config.max_nfe} evaluations"
-    last = f"{told}/tolerance {config.tolerances[-1]:g}"
+    protocol = f"dopri5/float32/batch {len(x)}/at most {config.max_nfe} evaluations"
+    last = f"{protocol}/tolerance {config.tolerances[-1]:g}"
     spent = {}
     for redrawn, name in ((False, "fixed"), (True, "fresh")):
         generator = run.torch_generator(f"{name}/{kind}")
@@ -135,7 +135,7 @@ def evaluations(run: Run, flow: CNF, x: Tensor, kind: str, config: TraceConfig) 
         ended = [pair for *pair, share in zip(config.tolerances, counts, shares) if share == 1][-FITTED:]
         if len(ended) > 1:
             fit = fit_exponent(*zip(*ended))
-            fitted = f"{told}/the {FITTED} smallest tolerances that end"
+            fitted = f"{protocol}/the {FITTED} smallest tolerances that end"
             run.metric(
                 f"scaling_exponent[nfe/tolerance: {kind}, {name}]", fit.slope, fitted, fit.n, fit.slope_se
             )
@@ -166,7 +166,9 @@ def gradients(run: Run, flow: CNF, config: TraceConfig) -> None:
                 for i, x in enumerate(batches)
             ]
             noise = (torch.stack(noisy) - exact).square().sum(1).mean().item()
-            told = f"trained flow/{len(batches)} minibatches of {config.flow_batch}/{integration.solver.protocol}"
+            protocol = f"trained flow/{len(batches)} minibatches of {config.flow_batch}/{integration.solver.protocol}"
             run.metric(
-                f"ratio[gradient variance: {integration.divergence.protocol}/minibatch]", noise / spread, told
+                f"ratio[gradient variance: {integration.divergence.protocol}/minibatch]",
+                noise / spread,
+                protocol,
             )

@@ -143,8 +143,8 @@ def record_series(run: Run, name: str, series: Series, protocol: str) -> None:
 def record_exponent(run: Run, name: str, dims: Sequence[int], values: Sequence[float], protocol: str) -> None:
     """Record the exponent of D that fits the largest dimensions."""
     fit = fit_exponent(dims[-FITTED:], values[-FITTED:])
-    told = f"{protocol}/D = {', '.join(map(str, dims[-FITTED:]))}"
-    run.metric(f"scaling_exponent[{name}/D]", fit.slope, told, fit.n, fit.slope_se)
+    fitted = f"{protocol}/D = {', '.join(map(str, dims[-FITTED:]))}"
+    run.metric(f"scaling_exponent[{name}/D]", fit.slope, fitted, fit.n, fit.slope_se)
 
 
 def record_quotients(run: Run, found: dict[str, Series], one: str, protocol: str) -> None:
@@ -197,11 +197,11 @@ def moments(run: Run, config: TraceConfig, dims: Sequence[int]) -> None:
             variances[kind].append(variance_of_means(drawn[kind], 1))
             variances[f"{kind}, closed form"].append(estimate_variance(j, kind))
         run.progress(i + 1, len(dims), f"moments at D = {d}")
-    told = f"float64/{config.states} states/{config.draws} draws/{named(config)}, initial weights"
+    protocol = f"float64/{config.states} states/{config.draws} draws/{named(config)}, initial weights"
     for key, values in variances.items():
         run.curve(f"variance/D[{key}]", dims, values, "D", "variance")
     for kind in KINDS:
-        record_moments(run, kind, drawn[kind], j, config, f"{told}/D = {dims[-1]}")
+        record_moments(run, kind, drawn[kind], j, config, f"{protocol}/D = {dims[-1]}")
         named_dims = f"closed form/{named(config)}, initial weights"
         record_exponent(run, f"variance: {kind}", dims, variances[f"{kind}, closed form"], named_dims)
 

@@ -12,29 +12,31 @@ from __future__ import annotations
 
 import copy
 import statistics
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.data import images
-from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.fields.mlp import MlpField, initialise
 from replications.flows.ode.block import ODEBlock
 from replications.flows.ode.solve import Solver
-from replications.flows.training.batches import Batches
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
+from replications.tasks.classification import TEST_BATCH, Accuracy, accuracy, record_accuracy
+from replications.tasks.cost import step_memory
+from replications.tasks.recording import record_training
+from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
     from replications.lecture.experiments.mnist.declaration import ClassifierConfig
 
 DIM, ENCODER_WIDTH, FIELD_WIDTH, CLASSES = 64, 128, 64, 10
-TEST_BATCH = 1000
 EVALUATION = Solver("dopri5", rtol=1e-5, atol=1e-6)
 """What the lecture advises for evaluation."""
 
@@ -58,7 +60,7 @@ class Classifier(nn.Module):
             nn.Linear(inputs, ENCODER_WIDTH), nn.ReLU(), nn.Linear(ENCODER_WIDTH, DIM)
         )
         initialise(self.encode, generator)
-        field = MlpField(DIM, (FIELD_WIDTH,), generator, time="augmented")
+        field = MlpField(DIM, (FIELD_WIDTH,), generator, time="output")
         self.block = ODEBlock(field, solver, gradient, t1=integration_time)
         self.read = nn.Linear(DIM, CLASSES)
         initialise(self.read, generator)
@@ -92,81 +94,83 @@ def build(
     return Classifier(inputs, Solver("dopri5", rtol=rtol, atol=atol), gradient, integration_time, generator)
 
 
-def split(name: str, part: str, device: str) -> tuple[Tensor, Tensor]:
-    """Return the normalised images `(N, P)` and labels `(N,)` of a data set's part, on a device."""
-    data = images.load(name, part)
-    return data.normalised().flatten(1).to(device), data.labels.to(device)
-
-
 def run(run: Run, config: ClassifierConfig) -> None:
     """Train the classifier, test it, measure its cost; records metrics, curves and the model."""
-    x, y = split(config.data, "train", run.device)
+    train_set, test = images_of(run, config)
     arguments: dict[str, Any] = {
-        "inputs": x.shape[1],
+        "inputs": train_set.points.shape[1],
         "rtol": config.rtol,
         "atol": config.atol,
         "gradient": config.gradient,
         "integration_time": config.integration_time,
     }
     model = build(**arguments, seed=run.seed("parameters")).to(run.device)
-    test = split(config.data, "test", run.device)
-    fit(run, config, model, (x, y), test)
-    report_test(run, model, test, Solver("dopri5", rtol=config.rtol, atol=config.atol), "")
-    report_test(run, model, test, EVALUATION, "[1e-5]")
-    report_memory(run, config, model, (x[: config.batch], y[: config.batch]))
+    fit(run, config, model, train_set, test)
+    for solver, qualifier in (
+        (Solver("dopri5", rtol=config.rtol, atol=config.atol), ""),
+        (EVALUATION, "1e-5"),
+    ):
+        report_test(run, classified_by(model, test, solver), solver, qualifier)
+    report_memory(run, config, model, train_set)
     run.save_model("replications.lecture.experiments.mnist.run:build", arguments, model.state_dict())
 
 
-def fit(
-    run: Run,
-    config: ClassifierConfig,
-    model: Classifier,
-    data: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-) -> None:
+def images_of(run: Run, config: ClassifierConfig) -> tuple[TrainSet, TestSet]:
+    """Return the normalised images `(N, P)` with labels `(N,)` to train and to test on, on the run's device."""
+    train, test = (images.load(config.data, part) for part in ("train", "test"))
+
+    def points(part: images.ImageSet) -> tuple[Tensor, Tensor]:
+        return part.normalised().flatten(1).to(run.device), part.labels.to(run.device)
+
+    return TrainSet(*points(train)), TestSet(*points(test))
+
+
+def fit(run: Run, config: ClassifierConfig, model: Classifier, train_set: TrainSet, test: TestSet) -> None:
     """Train with Adam on the cross-entropy; record losses, accuracies, NFE and time."""
-    x, y = data
-    batches = Batches(run, len(x), config.batch)
+    batches = TrainBatches(run, train_set, config.batch)
     trained = Trained(model, config.epochs)
     iterations = config.epochs * batches.per_epoch
     iterations = min(iterations, config.max_iterations or iterations)
 
     def loss(iteration: int) -> Tensor:
-        chosen = batches(iteration).to(x.device)
-        logits, labels = model(x[chosen]), y[chosen]
+        logits, labels = model(batches(iteration)), batches.labels(iteration)
         trained.correct[iteration // batches.per_epoch] += (logits.detach().argmax(1) == labels).sum()
         return functional.cross_entropy(logits, labels)
 
     settings = Training(iterations, config.learning_rate, validate_every=batches.per_epoch)
+    counter = model.block.counter
     log = train(
-        run, trained, loss, settings, lambda: 100 - accuracy(model, *test)[0], counter=model.block.counter
+        run, trained, loss, settings, lambda: accuracy(model, test, counter=counter).error, counter=counter
     )
-    report_training(run, config, model.block.solver, log, batches.per_epoch)
+    protocol = f"{config.gradient}/{model.block.solver.protocol}/batch-{config.batch}"
+    record_training(run, log, protocol, last=(iterations - 1) % batches.per_epoch + 1)
+    record_by_epoch(run, log, protocol, batches.per_epoch, batches.sizes)
     if iterations == config.epochs * batches.per_epoch:
-        percent = 100 * trained.correct.double() / len(x)
+        percent = 100 * trained.correct.double() / len(train_set)
         run.curve("train_accuracy", range(1, config.epochs + 1), percent.tolist(), "epoch", "accuracy (%)")
     run.metric("parameters", sum(p.numel() for p in model.parameters()), "trainable")
 
 
-def report_training(run: Run, config: ClassifierConfig, solver: Solver, log: Log, per_epoch: int) -> None:
-    """Record a training's log by epoch: mean loss, NFE forward and backward, test accuracy, times."""
-    protocol = f"{config.gradient}/{solver.protocol}/batch-{config.batch}"
-    epochs = [slice(i, min(i + per_epoch, len(log.losses))) for i in range(0, len(log.losses), per_epoch)]
-    last, numbers = epochs[-1], range(1, len(epochs) + 1)
-    for key, series, label in (
-        ("train_loss", log.losses, "cross-entropy (nats)"),
-        ("nfe_forward", log.nfe_forward, "evaluations"),
-        ("nfe_backward", log.nfe_backward, "evaluations"),
-    ):
-        run.curve(key, numbers, [statistics.fmean(series[part]) for part in epochs], "epoch", label)
-        run.metric(
-            key, statistics.fmean(series[last]), f"mean of the last epoch/{protocol}", n=len(series[last])
-        )
+def record_by_epoch(run: Run, log: Log, protocol: str, per_epoch: int, sizes: Sequence[int]) -> None:
+    """Record mean loss and NFE of each epoch, and the test accuracy after it; `train_loss` is that of the last.
+
+    A mean loss is over the images: the last batch of an epoch, which may be smaller, weighs less.
+    """
+    epochs = [slice(i, i + per_epoch) for i in range(0, len(log.losses), per_epoch)]
+    numbers = range(1, len(epochs) + 1)
+    losses = [weighted_mean(log.losses[part], sizes) for part in epochs]
+    run.curve("train_loss", numbers, losses, "epoch", "cross-entropy (nats)")
+    run.metric("train_loss", losses[-1], f"mean over the images of the last epoch/{protocol}")
+    for key, series in (("nfe_forward", log.nfe_forward), ("nfe_backward", log.nfe_backward)):
+        run.curve(key, numbers, [statistics.fmean(series[part]) for part in epochs], "epoch", "evaluations")
     ends, errors = zip(*log.validations, strict=True)
     percent = [100 - error for error in errors]
     run.curve("test_accuracy", [end / per_epoch for end in ends], percent, "epoch", "accuracy (%)")
-    run.metric("iteration_time", log.iteration_time, f"median/{protocol}", n=len(log.seconds))
-    run.metric("train_time", log.train_time, protocol)
+
+
+def weighted_mean(values: Sequence[float], sizes: Sequence[int]) -> float:
+    """Return sum_i n_i v_i / sum_i n_i over batches of n_i points with the means v_i; there may be fewer values."""
+    return statistics.fmean(values, sizes[: len(values)])
 
 
 def with_solver(model: Classifier, solver: Solver, gradient: str) -> Classifier:
@@ -176,57 +180,39 @@ def with_solver(model: Classifier, solver: Solver, gradient: str) -> Classifier:
     return other
 
 
-@torch.no_grad()
-def accuracy(model: Classifier, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Return the share classified rightly, in percent, and the mean NFE of a batch's forward pass."""
-    counter = model.block.counter
-    counter.reset()
-    parts = x.split(TEST_BATCH)
-    right = sum(
-        (model(part).argmax(1) == labels).sum().item() for part, labels in zip(parts, y.split(TEST_BATCH))
-    )
-    return 100 * right / len(x), counter.forward_evaluations / len(parts)
+def classified_by(model: Classifier, test: TestSet, solver: Solver) -> Accuracy:
+    """Return how well a trained classifier does with a solver."""
+    other = with_solver(model, solver, "backprop")
+    return accuracy(other, test, counter=other.block.counter)
 
 
-def report_test(
-    run: Run, model: Classifier, test: tuple[Tensor, Tensor], solver: Solver, qualifier: str
-) -> None:
+def report_test(run: Run, found: Accuracy, solver: Solver, qualifier: str) -> None:
     """Record accuracy, error and NFE on the test set with a solver."""
-    percent, nfe = accuracy(with_solver(model, solver, "backprop"), *test)
     protocol = f"{solver.protocol}/batch-{TEST_BATCH}"
-    n = len(test[0])
-    se = (percent * (100 - percent) / n) ** 0.5
-    run.metric(f"test_accuracy{qualifier}", percent, protocol, n=n, se=se)
-    run.metric(f"test_error{qualifier}", 100 - percent, protocol, n=n, se=se)
-    run.metric(f"nfe_test{qualifier}", nfe, protocol)
+    record_accuracy(run, found, protocol, qualifier)
+    run.metric(f"nfe_test[{qualifier}]" if qualifier else "nfe_test", found.nfe, protocol)
 
 
-def report_memory(
-    run: Run, config: ClassifierConfig, model: Classifier, batch: tuple[Tensor, Tensor]
-) -> None:
+def report_memory(run: Run, config: ClassifierConfig, model: Classifier, train_set: TrainSet) -> None:
     """Record a training step's peak memory: as trained, and its growth with the number of Euler steps."""
-    what = f"forward+backward/batch-{len(batch[0])}"
-    run.metric("peak_memory", step_memory(model, batch, run.device), what)
+    batch = first(train_set, config.batch)
+    protocol = f"forward+backward/batch-{len(batch)}"
+    run.metric("peak_memory", peak_of_step(model, batch, run.device), protocol)
     for gradient in ("adjoint", "backprop", "checkpoint"):
         peaks = [
-            step_memory(with_solver(model, Solver("euler", steps=n), gradient), batch, run.device)
+            peak_of_step(with_solver(model, Solver("euler", steps=n), gradient), batch, run.device)
             for n in config.memory_steps
         ]
         run.curve(f"memory[{gradient}]", config.memory_steps, peaks, "Euler steps", "peak memory (bytes)")
         slope = fit_line(config.memory_steps, peaks).slope
-        run.metric(f"memory_slope[{gradient}]", slope, f"euler/{what}", n=len(peaks))
+        run.metric(f"memory_slope[{gradient}]", slope, f"euler/{protocol}", n=len(peaks))
 
 
-def step_memory(model: nn.Module, batch: tuple[Tensor, Tensor], device: Any) -> int:
-    """Return the peak bytes of one loss and gradient."""
-    x, y = batch
+def peak_of_step(model: nn.Module, batch: TrainSet, device: str) -> int:
+    """Return the peak bytes of one loss and gradient; what is allocated once and kept is no part of it."""
 
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        functional.cross_entropy(model(x), y).backward()
+    def loss(_: int) -> Tensor:
+        return functional.cross_entropy(model(batch.points), cast(Tensor, batch.labels))
 
-    step()  # what is allocated once and kept is no part of a step's peak
-    model.zero_grad(set_to_none=True)
-    with peak_memory(device) as peak:
-        step()
-    return peak.bytes
+    step_memory(loss, model.parameters(), device)
+    return step_memory(loss, model.parameters(), device)

@@ -74,7 +74,8 @@ MNIST = Experiment(
         "paper": {},
     },
     metrics=(
-        "test_error", "parameters", "train_loss", "nfe_forward", "nfe_backward", "nfe_ratio", "nfe_test",
+        "test_error", "test_accuracy", "parameters", "train_loss", "evaluation_time",
+        "nfe_forward", "nfe_backward", "nfe_ratio", "nfe_test",
         "trend_slope", "gradient_error", "peak_memory", "iteration_time", "train_time",
     ),
     data_fields=("data",),

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data.images import ImageSet, load, random_crop
+from bench.data.images import load, random_crop
 from bench.execution.run import Run
-from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.ode.block import ODEBlock
-from replications.flows.training.batches import Batches
+from replications.flows.ode.solver import Solver
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments.mnist.declaration import MnistConfig
 from replications.neural_ode.method import build, ode_block
-from replications.tasks.recording import record_curves
-
-TEST_BATCH = 1000
+from replications.tasks.classification import TEST_BATCH, Accuracy, accuracy, record_accuracy
+from replications.tasks.cost import step_memory
+from replications.tasks.recording import record_training
+from replications.tasks.splits import TestSet, TrainBatches, TrainSet
 
 
 def run(run: Run, config: MnistConfig) -> None:
     """Train one network, test it, measure one training step's memory."""
-    task = Task(run, config)
-    counter = task.block.counter if task.block else None
-    log = train(run, task.model, task.loss, settings(config), task.test_error, counter=counter)
-    record_curves(run, log)
-    record_learning(task, log)
-    record_cost(task, log)
-    if task.block is not None:
-        record_evaluations(task, log, task.block)
-        record_gradient(task, task.block)
+    task = Classification(run, config)
+    counter = task.ode_block.counter if task.ode_block else None
+    log = train(run, task.model, task.loss, settings(config), lambda: task.test().error, counter=counter)
+    record_training(run, log, f"{task.setting}/batch-{config.batch}")
+    run.metric(
+        "parameters", sum(p.numel() for p in task.model.parameters() if p.requires_grad), "trainable-scalars"
+    )
+    run.metric(
+        "peak_memory", peak_of_step(task), f"batch-{config.batch}/{task.setting}/forward-backward-gradients"
+    )
+    record_accuracy(run, task.test(), task.test_protocol)
+    if task.ode_block is not None:
+        record_evaluations(task, log, task.ode_block)
+        error = gradient_error(task, task.ode_block)
+        run.metric(
+            "gradient_error", error, f"training-batch/batch-{config.batch}/{task.ode_block.solver.protocol}"
+        )
     arguments = {"network": config.network, "gradient": config.gradient, "tolerance": config.tolerance}
     run.save_model("replications.neural_ode.method:build", arguments, task.model.state_dict())
 
@@ -53,44 +60,36 @@ def settings(config: MnistConfig) -> Training:
     )
 
 
-class Task:
-    """A classifier with its training loss and its test error."""
+class Classification:
+    """A classifier with its training loss and its test."""
 
     def __init__(self, run: Run, config: MnistConfig) -> None:
         self.run, self.config = run, config
-        self.train_set, self.test_set = load(config.data, "train"), load(config.data, "test")
+        train_images, test_images = load(config.data, "train"), load(config.data, "test")
+        every = slice(None, None, config.test_every)
+        self.white = train_images.white
+        self.train_set = TrainSet(train_images.images, train_images.labels)
+        self.test_set = TestSet(test_images.images[every], test_images.labels[every])
         init = run.torch_generator("init")
         self.model = build(config.network, config.gradient, config.tolerance, init).to(run.device)
-        self.block = ode_block(self.model)
-        self.batches = Batches(run, len(self.train_set.labels), config.batch)
+        self.ode_block = ode_block(self.model)
+        self.batches = TrainBatches(run, self.train_set, config.batch)
 
     def loss(self, iteration: int) -> Tensor:
         """Return the mean cross-entropy of an iteration's randomly shifted images."""
-        index = self.batches(iteration)
         shifts = self.run.torch_generator(f"batch/{iteration}")
-        raw = random_crop(self.train_set.images[index], self.config.padding, shifts)
-        logits = self.model(self.scaled(raw, self.train_set))
-        return functional.cross_entropy(logits, self.train_set.labels[index].to(self.run.device))
+        raw = random_crop(self.batches(iteration), self.config.padding, shifts)
+        labels = self.batches.labels(iteration).to(self.run.device)
+        return functional.cross_entropy(self.model(self.scaled(raw)), labels)
 
-    def scaled(self, raw: Tensor, images: ImageSet) -> Tensor:
+    def scaled(self, raw: Tensor) -> Tensor:
         """Return raw images with values 0..1, as the published example feeds them; averaged over pixels."""
-        return functional.avg_pool2d(raw.to(self.run.device).float() / images.white, self.config.pool)
+        return functional.avg_pool2d(raw.to(self.run.device).float() / self.white, self.config.pool)
 
-    @torch.no_grad()
-    def test_error(self) -> float:
-        """Return the share of wrongly classified test images, in %."""
-        chosen = slice(None, None, self.config.test_every)
-        images, labels = self.test_set.images[chosen], self.test_set.labels[chosen]
-        wrong = 0
-        for raw, expected in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
-            found = self.model(self.scaled(raw, self.test_set)).argmax(1).cpu()
-            wrong += int((found != expected).sum())
-        return 100 * wrong / len(labels)
-
-    @property
-    def test_size(self) -> int:
-        """Number of test images used."""
-        return len(self.test_set.labels[:: self.config.test_every])
+    def test(self) -> Accuracy:
+        """Return how well the network does on the test images."""
+        counter = self.ode_block.counter if self.ode_block else None
+        return accuracy(self.model, self.test_set, self.scaled, counter)
 
     @property
     def test_protocol(self) -> str:
@@ -105,64 +104,48 @@ class Task:
         return f"{28 // self.config.pool}x{28 // self.config.pool}/{self.config.iterations}-iterations"
 
 
-def record_learning(task: Task, log: Log) -> None:
-    """Record the test error of the last weights, the training loss and the number of parameters."""
-    error, n = log.validations[-1][1], task.test_size
-    se = 100 * (error / 100 * (1 - error / 100) / n) ** 0.5
-    task.run.metric("test_error", error, task.test_protocol, n, se)
-    tail = log.losses[-max(1, len(log.losses) // 10) :]
-    task.run.metric(
-        "train_loss", statistics.fmean(tail), f"mean/last-tenth-of-training/{task.setting}", len(tail)
-    )
-    count = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
-    task.run.metric("parameters", count, "trainable-scalars")
+def peak_of_step(task: Classification) -> int:
+    """Return the peak memory of a training step in bytes, measured after the training, apart from all timing.
 
-
-def record_cost(task: Task, log: Log) -> None:
-    """Record time and memory; the memory is that of one more step after training, apart from all timing."""
-    step = f"training-step/batch-{task.config.batch}/{task.setting}"
-    task.run.metric("iteration_time", log.iteration_time, f"{step}/median", len(log.seconds))
-    task.run.metric("train_time", log.train_time, f"training/{len(log.seconds)}-iterations")
-    for _ in range(2):  # the first pass warms up; each makes its own gradients, which count
-        task.model.zero_grad(set_to_none=True)
-        with peak_memory(task.run.device) as peak:
-            task.loss(0).backward()
-    task.run.metric("peak_memory", peak.bytes, f"{step}/forward-backward-gradients")
+    The first pass warms up; each makes its own gradients, which count.
+    """
+    step_memory(task.loss, task.model.parameters(), task.run.device)
+    peak = step_memory(task.loss, task.model.parameters(), task.run.device)
     task.model.zero_grad(set_to_none=True)
+    return peak
 
 
-def record_evaluations(task: Task, log: Log, block: ODEBlock) -> None:
-    """Record evaluations of the field over training and in the test, the latter at two tolerances."""
+def record_evaluations(task: Classification, log: Log, block: ODEBlock) -> None:
+    """Record evaluations of the field over training, and in the test at two tolerances, the training's last."""
     run, config = task.run, task.config
-    solver = block.solver.protocol
-    forward, backward = statistics.fmean(log.nfe_forward), statistics.fmean(log.nfe_backward)
-    run.metric("nfe_forward", forward, f"mean-over-training/{solver}", len(log.nfe_forward))
-    run.metric("nfe_backward", backward, f"mean-over-training/{solver}", len(log.nfe_backward))
-    run.metric("nfe_ratio", backward / forward, f"mean-over-training/{solver}", len(log.nfe_forward))
-    trend = fit_line(range(len(log.nfe_forward)), log.nfe_forward)
+    solver, n = block.solver.protocol, len(log.nfe_forward)
+    run.metric("nfe_ratio", sum(log.nfe_backward) / sum(log.nfe_forward), f"mean-over-training/{solver}", n)
+    trend = fit_line(range(n), log.nfe_forward)
     run.metric("trend_slope[nfe_forward/iteration]", trend.slope, f"least-squares/{solver}", trend.n)
     for qualifier, tolerance in (("[tight]", config.tight_tolerance), ("", config.tolerance)):
-        block.solver = dataclasses.replace(block.solver, rtol=tolerance, atol=tolerance)
-        block.counter.reset()
-        error = task.test_error()
-        batches = -(-task.test_size // TEST_BATCH)
-        protocol = f"forward-pass/batch-{TEST_BATCH}/{block.solver.protocol}"
-        run.metric(f"nfe_test{qualifier}", block.counter.forward_evaluations / batches, protocol, batches)
+        found, at = classified_at(task, block, tolerance), Solver("dopri5", tolerance, tolerance).protocol
+        batches = -(-found.n // TEST_BATCH)
+        run.metric(f"nfe_test{qualifier}", found.nfe, f"forward-pass/batch-{TEST_BATCH}/{at}", batches)
         if qualifier:
-            run.metric(
-                "test_error[tight]", error, f"{task.test_protocol}/dopri5-{tolerance:g}", task.test_size
-            )
+            run.metric("test_error[tight]", found.error, f"{task.test_protocol}/{at}", found.n, found.se)
 
 
-def record_gradient(task: Task, block: ODEBlock) -> None:
-    """Record |g - g*| / |g*| on one training batch, g* by backpropagation through the same solve."""
+def classified_at(task: Classification, block: ODEBlock, tolerance: float) -> Accuracy:
+    """Return how well the network does where its block is solved at rtol = atol = tolerance."""
+    kept = block.solver
+    block.solver = dataclasses.replace(kept, rtol=tolerance, atol=tolerance)
+    found = task.test()
+    block.solver = kept
+    return found
+
+
+def gradient_error(task: Classification, block: ODEBlock) -> float:
+    """Return |g - g*| / |g*| on one training batch, g* by backpropagation through the same solve."""
     found, exact = (gradient(task, block, kind) for kind in (task.config.gradient, "backprop"))
-    error = float((found - exact).norm() / exact.norm())
-    protocol = f"training-batch/batch-{task.config.batch}/{block.solver.protocol}"
-    task.run.metric("gradient_error", error, protocol)
+    return float((found - exact).norm() / exact.norm())
 
 
-def gradient(task: Task, block: ODEBlock, kind: str) -> Tensor:
+def gradient(task: Classification, block: ODEBlock, kind: str) -> Tensor:
     """Return the first batch's gradient by all parameters, flat, the block differentiated as `kind` says."""
     block.gradient = kind
     task.model.zero_grad()

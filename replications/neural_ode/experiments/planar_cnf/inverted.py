@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from replications.flows.density.flow import Flow, Path
+from replications.flows.density.flow import Flow, Path, Request
 from replications.flows.density.integration import Integration
 
 
@@ -23,16 +22,10 @@ class Inverted(Flow):
         super().__init__(flow.prior)
         self.flow, self.counter = flow, flow.counter
 
-    def path(
-        self,
-        x: Tensor,
-        eps: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        integration: Integration | None = None,
-    ) -> Path:
+    def _carry(self, x: Tensor, request: Request) -> Path:
         """Carry data x `(B, *S)` to the base by T^-1, then back by T, which gives delta and the integrals."""
-        z = self.flow.decode(x, integration)
-        back = self.flow.path(z, eps, generator, integration)
+        z = self.flow.decode(x, request.integration)
+        back = self.flow._carry(z, request)
         return Path(z, -back.delta, back.integrals)
 
     def encode(self, x: Tensor, integration: Integration | None = None) -> Tensor:

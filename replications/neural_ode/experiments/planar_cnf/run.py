@@ -14,14 +14,12 @@ likelihood carries data to the base: the layers are fast that way, and their sam
 
 from __future__ import annotations
 
-import math
-import statistics
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.data import energies2d, toy2d
+from bench.data import energies2d
 from bench.execution.run import Run
 from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
@@ -36,7 +34,14 @@ from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REA
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
 from replications.neural_ode.planar import PlanarField, PlanarLayers
 from replications.tasks.cost import step_memory
-from replications.tasks.recording import record_curves, record_solver_error
+from replications.tasks.density2d.evaluation import fresh, mass_error
+from replications.tasks.recording import (
+    record_inversion,
+    record_mean,
+    record_solver_error,
+    record_training,
+)
+from replications.tasks.splits import held_out
 
 REACH = 6.0
 """The total mass is integrated over [-REACH, REACH]^2."""
@@ -51,7 +56,7 @@ def run(run: Run, config: PlanarConfig) -> None:
     task = Matching(run, config) if config.target in energies2d.names() else Likelihood(run, config)
     counter = task.flow.counter if config.method == "cnf" else None
     log = train(run, task.flow, task.loss, settings(config), counter=counter)
-    record_training(task, log)
+    record_cost(task, log)
     task.record_fit()
     record_flow(task)
     run.save_model(
@@ -104,7 +109,7 @@ def integration_at(tolerance: float) -> Integration:
     return Integration(Solver("dopri5", rtol=tolerance, atol=tolerance))
 
 
-class Task:
+class PlanarTask:
     """A flow and what it is trained on."""
 
     inverted: bool
@@ -117,7 +122,7 @@ class Task:
         self.flow = build(**self.arguments, generator=run.torch_generator("init")).to(run.device)
 
 
-class Matching(Task):
+class Matching(PlanarTask):
     """Density matching: the free energy is made small."""
 
     objective, inverted = "free energy", True
@@ -145,80 +150,64 @@ class Matching(Task):
         """Record free energy and KL divergence."""
         self.flow.counter.reset()
         excess = self.excess(self.config.test_points, "test").double()
-        n, mean, se = len(excess), excess.mean().item(), excess.std().item() / math.sqrt(len(excess))
-        self.run.metric("free_energy", mean, f"free-energy/{n} points", n, se)
-        log_z = energies2d.log_partition(self.config.target)
-        self.run.metric("kl", mean + log_z, f"reverse-kl/{n} points/log Z by quadrature", n, se)
+        n, log_z = len(excess), energies2d.log_partition(self.config.target)
+        record_mean(self.run, "free_energy", excess, f"free-energy/{n} points")
+        record_mean(self.run, "kl", excess + log_z, f"reverse-kl/{n} points/log Z by quadrature")
         record_test_evaluations(self, n)
 
 
-class Likelihood(Task):
+class Likelihood(PlanarTask):
     """Maximum likelihood: fresh points of the data in every batch."""
 
     objective, inverted = "nll", False
 
-    def draw(self, n: int, stream: str) -> Tensor:
-        """Return n points `(n, 2)` of the data."""
-        points = toy2d.draw(self.config.target, n, self.run.numpy_generator(stream))
-        return torch.tensor(points, dtype=torch.float32, device=self.run.device)
-
     def loss(self, iteration: int) -> Tensor:
         """Return the mean of -log q over a batch."""
-        return -self.flow.log_prob(self.draw(self.config.batch, f"batch/{iteration}")).mean()
+        data = fresh(self.run, self.config.target)
+        return -self.flow.log_prob(data.batch(iteration, self.config.batch).points).mean()
 
     def points(self, n: int) -> Tensor:
         """Return n test points `(n, 2)` of the data."""
-        return self.draw(n, "test")
+        return held_out(fresh(self.run, self.config.target).test(n))
 
     @torch.no_grad()
     def record_fit(self) -> None:
         """Record the test NLL."""
         self.flow.counter.reset()
         nll = -self.flow.log_prob(self.points(self.config.test_points)).double()
-        n, se = len(nll), nll.std().item() / math.sqrt(len(nll))
-        self.run.metric("nll", nll.mean().item(), f"nll/exact-trace or closed form/{n} points", n, se)
-        record_test_evaluations(self, n)
+        record_mean(self.run, "nll", nll, f"nll/exact-trace or closed form/{len(nll)} points")
+        record_test_evaluations(self, len(nll))
 
 
-def record_training(task: Matching | Likelihood, log: Log) -> None:
-    """Record curves, loss, size, time and memory; for a continuous flow its evaluations, means over training."""
-    run, config, n = task.run, task.config, len(log.losses)
-    record_curves(run, log)
-    last = max(1, n // 10)
-    run.metric("train_loss", statistics.fmean(log.losses[-last:]), f"{task.objective}/last {last} iterations")
+def record_cost(task: Matching | Likelihood, log: Log) -> None:
+    """Record loss, size, time and memory of the training; for a continuous flow its evaluations."""
+    run, config = task.run, task.config
+    solver = f"/{integration_at(config.tolerance).protocol}" if config.method == "cnf" else ""
+    protocol = f"{task.objective}/{len(log.losses)} iterations of {config.batch}{solver}"
+    record_training(run, log, protocol)
     run.metric("parameters", sum(p.numel() for p in task.flow.parameters()), "trainable")
-    step = f"batch {config.batch}"
-    run.metric("iteration_time", log.iteration_time, f"{step}/median", n)
-    run.metric("train_time", log.train_time, f"{step}/{n} iterations")
-    if config.method == "cnf":
-        told = f"{step}/{integration_at(config.tolerance).protocol}/mean over training"
-        run.metric("nfe_forward", statistics.fmean(log.nfe_forward), told, n)
-        run.metric("nfe_backward", statistics.fmean(log.nfe_backward), told, n)
-    peak = step_memory(task.loss, task.flow.parameters(), run.device)
-    run.metric("peak_memory", peak, f"{step}/one step")
+    run.metric("peak_memory", step_memory(task.loss, task.flow.parameters(), run.device), protocol)
 
 
-def record_test_evaluations(task: Task, n: int) -> None:
+def record_test_evaluations(task: PlanarTask, n: int) -> None:
     """Record a continuous flow's evaluations since the last reset."""
     if task.config.method == "cnf":
-        told = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
-        task.run.metric("nfe_test", task.flow.counter.forward_evaluations, told)
+        protocol = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
+        task.run.metric("nfe_test", task.flow.counter.forward_evaluations, protocol)
 
 
 def record_flow(task: Matching | Likelihood) -> None:
     """Record what must hold of any flow: inverse and total mass; a solver's error; the density's picture."""
     run, config, flow = task.run, task.config, task.flow
     x = task.points(CHECKED)
-    with torch.no_grad():
-        distance = (flow.decode(flow.encode(x)) - x).double().norm(dim=1)
-    run.metric("inversion_error", distance.mean().item(), "data to base and back/Euclidean", len(x))
+    integration = integration_at(config.tolerance)
+    record_inversion(run, measured.inversion_error(flow, x, integration), "data to base and back")
     axis = torch.linspace(-REACH, REACH, config.grid, dtype=torch.float64)
     with measured.in_float64(flow):
-        mass = density(flow, axis, run.device).sum().item() * (axis[1] - axis[0]).item() ** 2
-    told = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
-    run.metric("mass_error", abs(mass - 1), told)
+        p = density(flow, axis, run.device).reshape(config.grid, config.grid)
+    protocol = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
+    run.metric("mass_error", mass_error(p, REACH), protocol)
     if config.method == "cnf":
-        integration = integration_at(config.tolerance)
         record_solver_error(run, measured.solver_error(flow, x, integration), integration)
     cell = 2 * SHOWN_REACH / SHOWN_SIDE
     axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH

@@ -77,7 +77,7 @@ def gradient_pass(model: nn.Module, state: Tensor) -> Pass:
     return work
 
 
-class Flow(nn.Module):
+class SolutionMap(nn.Module):
     """The map h(0) -> h(1) of a field."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Flow(nn.Module):
 
 def fixed_pass(field: nn.Module, state: Tensor, steps: int, gradient: str) -> Pass:
     """Return the work to measure for RK4 with a number of equal steps."""
-    return gradient_pass(Flow(field, Solver("rk4", steps=steps), gradient), state)
+    return gradient_pass(SolutionMap(field, Solver("rk4", steps=steps), gradient), state)
 
 
 def record_depth(run: Run, config: ScalingConfig, make: Callable[[int], Pass]) -> None:
@@ -141,9 +141,11 @@ class Ladder:
         leaves = [state, *self.field.parameters()]
         return end.detach(), torch.cat([leaf.grad.flatten() for leaf in leaves if leaf.grad is not None])
 
-    def flow(self, tolerance: float, gradient: str) -> Flow:
+    def flow(self, tolerance: float, gradient: str) -> SolutionMap:
         """Return the map of dopri5 at a tolerance."""
-        return Flow(self.field, Solver("dopri5", rtol=tolerance, atol=tolerance), gradient, self.counter)
+        return SolutionMap(
+            self.field, Solver("dopri5", rtol=tolerance, atol=tolerance), gradient, self.counter
+        )
 
     def record(self) -> None:
         """Record evaluations, errors, forward times, and the exponents fitted to them."""

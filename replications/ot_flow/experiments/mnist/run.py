@@ -119,7 +119,7 @@ def autoencoder_settings(config: OTFlowMnistConfig, per_epoch: int) -> Training:
         schedule="step",
         milestones=drops,
         validate_every=per_epoch,
-        patience=iterations,  # never ends early, but keeps the best weights
+        keep="best",
     )
 
 

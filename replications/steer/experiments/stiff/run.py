@@ -29,7 +29,7 @@ from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.recording import record_curves
+from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -160,7 +160,6 @@ def predict(field: nn.Module, times: Tensor, config: StiffConfig, counter: Count
 
 def record(run: Run, field: StiffField, log: Log, times: Tensor, config: StiffConfig) -> None:
     """Record errors on the test interval, evaluations and times."""
-    record_curves(run, log)
     counter = Counter()
     found, truth = predict(field, times, config, counter), exact(times, config.stiffness)
     tests = [error for _, error in log.validations]
@@ -181,20 +180,9 @@ def record(run: Run, field: StiffField, log: Log, times: Tensor, config: StiffCo
         f"mean of |df/dy| / r on y(t), {protocol}",
     )
     run.metric("parameters", sum(p.numel() for p in field.parameters()), "trainable")
-    cost(run, log, f"{config.iterations} iterations of {config.batch}")
+    record_training(run, log, f"{config.iterations} iterations of {config.batch}")
     run.curve("solution[learned]", times.tolist(), found.tolist(), "t", "y")
     run.curve("solution[true]", times.tolist(), truth.tolist(), "t", "y")
-
-
-def cost(run: Run, log: Log, protocol: str) -> None:
-    """Record evaluations and times of the training."""
-    n = len(log.losses)
-    evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
-    run.metric("nfe_forward", sum(log.nfe_forward) / n, f"{protocol}/mean", n)
-    run.metric("nfe_backward", sum(log.nfe_backward) / n, f"{protocol}/mean", n)
-    run.metric("iteration_time", log.iteration_time, f"{protocol}/median", n)
-    run.metric("train_time", log.train_time, protocol)
-    run.metric("evaluation_time", log.train_time / evaluations, f"{protocol}/train_time over evaluations")
 
 
 def slope(field: StiffField, times: Tensor, config: StiffConfig) -> float:

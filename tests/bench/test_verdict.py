@@ -153,3 +153,85 @@ def test_every_documented_number_has_a_verdict_and_a_reason_where_one_is_owed():
     for v in verdicts:
         assert v.verdict in VERDICTS
         assert v.reason, v.claim.id
+
+
+def record(
+    variant: str, seed: int, value: float, status: str = "done", seeded_by=None, metric: str = "max_error"
+):
+    from dataclasses import replace
+
+    identity = identify(registry()["fake.act"], variant, "cpu", seed)
+    identity = replace(identity, seeded_by=seeded_by or identity.seeded_by)
+    return Record(identity, status, "why", metrics={metric: Measured(value, "", "p")})
+
+
+def test_runs_that_ended_otherwise_are_told_beside_the_verdict(fake_paper):
+    runs = [record("plain", 0, 2.0), record("plain", 1, 9.0, "diverged"), record("plain", 2, 9.0, "timeout")]
+    verdict = judge(claim(note="n"), {("fake.act", "plain"): runs})
+    assert (verdict.verdict, verdict.values) == ("reproduced", (2.0,))
+    assert verdict.reason == "2 of 3 runs ended diverged, timeout; n"
+    assert judge(claim(), {("fake.act", "plain"): runs[:1]}).reason == ""
+
+
+def test_numbers_of_two_derivations_of_seeds_are_never_put_together(fake_paper):
+    old = {"schema": 1, "pairing": "x"}
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=0.5)
+    runs = {
+        ("fake.act", "plain"): [record("plain", s, 1.0, seeded_by=old) for s in (0, 1)],
+        ("fake.act", "double"): [record("double", s, 2.0) for s in (0, 1)],
+    }
+    assert judge(ratio, runs).verdict == "not run"  # nothing to pair
+    mixed = [*runs["fake.act", "plain"], record("plain", 2, 7.0)]
+    verdict = judge(claim(), {("fake.act", "plain"): mixed})
+    assert verdict.values == (1.0, 1.0)  # the derivation with more seeds
+    even = judge(claim(), {("fake.act", "plain"): [*mixed, record("plain", 3, 5.0)]})
+    assert even.values == (7.0, 5.0)  # today's, where both have as many
+
+
+def test_a_limit_that_is_met_exactly_counts_for_at_most_and_not_for_less(fake_paper):
+    for relation, verdict in (
+        ("<", "not reproduced"),
+        ("<=", "reproduced"),
+        (">", "not reproduced"),
+        (">=", "reproduced"),
+    ):
+        bound = claim(kind="bound", relation=relation, value=2.0)
+        assert judged(bound, plain=(2.0, 2.0)).verdict == verdict, relation
+
+
+def test_only_a_value_can_be_exceeded_and_only_where_better_has_a_direction(fake_paper):
+    assert judged(claim(metric="nfe"), plain=(1.0,)).verdict == "exceeded"  # fewer evaluations
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=1.0)
+    assert judged(ratio, plain=(1.0,), double=(2.0,)).verdict == "not reproduced"
+
+
+def test_one_seed_settles_no_comparison(fake_paper):
+    verdict = judged(claim(kind="bound", relation="<", value=3.0), plain=(2.0,))
+    assert (verdict.verdict, verdict.reason) == ("scaled-down", "one seed gives no interval")
+
+
+def test_the_json_of_a_verdict_holds_interval_and_seeds(fake_paper):
+    from bench.verdict import to_json
+
+    told = to_json(judged(claim(), plain=(1.9, 2.1)))
+    assert (told["measured"], told["seeds"], told["verdict"]) == (2.0, [1.9, 2.1], "reproduced")
+    assert told["low"] < 1.9 < 2.1 < told["high"]
+    alone = to_json(judged(claim(), plain=(2.0,)))
+    assert (alone["measured"], alone["low"], alone["high"]) == (2.0, None, None)
+    assert to_json(judged(claim(not_run="r"), plain=()))["measured"] is None
+
+
+def test_current_records_are_joined_by_experiment_and_variant(fake_paper):
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=0.5)
+    found = [record(v, s, x) for v, x in (("plain", 1.0), ("double", 2.0)) for s in (0, 1)]
+    (verdict,) = judge_all([ratio], found)
+    assert (verdict.verdict, verdict.values) == ("reproduced", (0.5, 0.5))
+
+
+def test_lost_runs_are_those_of_the_claims_own_variant(fake_paper):
+    runs = {
+        ("fake.act", "plain"): [record("plain", s, 1.0) for s in (0, 1)],
+        ("fake.act", "double"): [record("double", 0, 2.0), record("double", 1, 2.0, "diverged")],
+    }
+    order = claim(kind="ratio", value=0.5, against={"variant": "double"})
+    assert judge(order, runs).reason == ""

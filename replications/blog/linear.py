@@ -1,4 +1,4 @@
-"""Time series with a closed form."""
+"""Linear systems, solved in closed form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 
-def spiral(matrix: ArrayLike, y0: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
+def solution(matrix: ArrayLike, y0: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
     """Solve the linear system y' = A y exactly: y(t) = exp(A t) y(0).
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.data import tabular
-from bench.data.old_frame import read_old_frame
+from bench.data.legacy_pandas import read_old_frame
 from bench.errors import UserError
 
 
@@ -82,7 +82,7 @@ class Labels:
     data: Any
 
 
-def old_frame(columns: dict[str, np.ndarray], version: str, second_block: tuple[str, ...] = ()) -> bytes:
+def legacy_pandas(columns: dict[str, np.ndarray], version: str, second_block: tuple[str, ...] = ()) -> bytes:
     """Return what `to_pickle` wrote: a frame of one block, or of two."""
 
     def labels(names):
@@ -121,7 +121,7 @@ def gas_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("version", ["0.14", "0.16", "0.19"])
 def test_an_old_frame_is_read_in_its_order(tmp_path, version):
     columns, place = gas_columns(), tmp_path / "frame"
-    place.write_bytes(old_frame(columns, version, second_block=("CO", "Eth")))
+    place.write_bytes(legacy_pandas(columns, version, second_block=("CO", "Eth")))
     read = read_old_frame(place)
     assert list(read) == list(columns)
     assert all((read[name] == columns[name]).all() for name in columns)
@@ -129,7 +129,7 @@ def test_an_old_frame_is_read_in_its_order(tmp_path, version):
 
 def test_gas_drops_time_and_concentrations(gas_file, monkeypatch):
     columns = gas_columns()
-    gas_file.write_bytes(old_frame(columns, "0.19"))
+    gas_file.write_bytes(legacy_pandas(columns, "0.19"))
     recipe = dataclasses.replace(tabular._RECIPES["gas"], d=2, sizes=(41, 4, 5))
     monkeypatch.setitem(tabular._RECIPES, "gas", recipe)
     direct = tabular.split_gas(np.stack((columns["CO"], columns["R1"]), axis=1))
@@ -146,11 +146,11 @@ class Harmful:
     ("content", "fault"),
     [
         (pickle.dumps(Harmful()), "getcwd"),
-        (old_frame(gas_columns(), "0.19")[:-40], "EOFError"),
+        (legacy_pandas(gas_columns(), "0.19")[:-40], "EOFError"),
         (b"", "EOF"),
         (pickle.dumps({"a": 1}), "AttributeError"),
         (
-            old_frame({k: v for k, v in gas_columns().items() if k != "Meth"}, "0.19"),
+            legacy_pandas({k: v for k, v in gas_columns().items() if k != "Meth"}, "0.19"),
             "KeyError: 'Meth'",
         ),
     ],
