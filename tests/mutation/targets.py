@@ -19,6 +19,7 @@ TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", f"{BENCH}/test_stats.py", 10),
     Target("bench/verdict.py", f"{BENCH}/test_verdict.py", 10),
+    Target("bench/claim.py", f"{BENCH}/test_verdict.py", 6),
     Target("bench/identity.py", f"{BENCH}/test_identity.py {BENCH}/test_record.py", 10),
     Target("bench/verify.py", f"{BENCH}/test_verify.py", 10),
     Target("bench/execution/progress.py", f"{BENCH}/test_progress.py", 8),
@@ -29,6 +30,22 @@ TARGETS = (
     Target("bench/metrics/paths.py", f"{BENCH}/test_path_metrics.py", 10),
     Target("bench/metrics/classification.py", f"{BENCH}/test_classification.py", 8),
     Target("bench/metrics/fidelity/quality.py", f"{BENCH}/test_fidelity.py", 10),
+    Target("bench/metrics/fidelity/points.py", f"{BENCH}/test_feature_extractors.py", 8),
+    Target(
+        "bench/metrics/fidelity/extractors.py",
+        f"{BENCH}/test_fidelity.py {BENCH}/test_feature_extractors.py",
+        6,
+    ),
+    Target(
+        "bench/metrics/fidelity/features.py", f"{BENCH}/test_fidelity_cache.py {BENCH}/test_fidelity.py", 6
+    ),
+    Target("bench/metrics/fidelity/mnist_cnn.py", f"{BENCH}/test_feature_extractors.py", 6),
+    Target("bench/metrics/catalogue.py", f"{BENCH}/test_catalogue.py", 4),
+    # data
+    Target("bench/data/toy2d.py", f"{BENCH}/test_toy2d.py", 14),
+    Target("bench/data/energies2d.py", f"{BENCH}/test_energies2d.py", 8),
+    Target("bench/data/tabular.py", f"{BENCH}/test_tabular.py", 10),
+    Target("bench/data/images.py", f"{BENCH}/test_image_data.py", 10),
     # solves, evaluations
     Target("replications/flows/ode/step.py", f"{FLOWS}/test_solve.py {FLOWS}/test_counter.py", 10),
     Target("replications/flows/ode/controller.py", f"{FLOWS}/ode/test_controller.py", 10),
@@ -54,15 +71,5 @@ TARGETS = (
     Target("replications/ffjord/method.py", "tests/ffjord/test_ffjord_method.py", 6),
 )
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {
-    (
-        "bench/measure/memory.py",
-        "gc.collect()  # or garbage from before could change when the collector runs, and with it the peak",
-        "pass",
-    ): "it only keeps a rare coincidence away",
-    ("bench/verify.py", "if now is None or not math.isclose(now, before.value, rel_tol=tolerance, abs_tol=1e-9):",
-     "before.value, now"): "closeness is symmetric",
-    ("bench/metrics/fidelity/quality.py", "total, products_total = sums.sum(axis=0), np.sum(products, axis=0)", "mean"):
-        "the rows are centred: their total is zero, and so is its mean",
-}  # fmt: skip
-"""(source, text of the line, text after) -> why no test can see it."""
+EQUIVALENT: dict[tuple[str, str, str, str], str] = {}
+"""(source, text of the line, text before, text after) -> why no test can see it."""
