@@ -92,10 +92,10 @@ def _no_formula(tree: ast.AST) -> set[int]:
             found.append(node.annotation)
         elif isinstance(node, ast.ClassDef):
             found += [*node.decorator_list, *node.bases]
-        elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert) or (
-            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        ):
+        elif isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
             found.append(node)
+        elif isinstance(node, ast.If):
+            found += [node] * ("TYPE_CHECKING" in ast.unparse(node.test))
     return {id(inner) for node in found for inner in ast.walk(node)}
 
 

@@ -1,8 +1,16 @@
-"""Faults that once went unseen, or are of their kind: each a change of text that some test must notice."""
+"""Planted faults: changes of text, each of a kind that once went unseen, that a test must notice.
+
+One line a fault, in the module of its room: `planted_bench`, `planted_tasks` (with the library of flows),
+`planted_papers`. The old text must be in its source exactly once.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from planted_bench import FAULTS as IN_BENCH
+from planted_papers import FAULTS as IN_PAPERS
+from planted_tasks import FAULTS as IN_TASKS
 
 
 class Fault(NamedTuple):
@@ -15,6 +23,9 @@ class Fault(NamedTuple):
     tests: str
 
 
-BENCH = "tests/bench"
-
-PLANTED: tuple[Fault, ...] = ()
+PLANTED = tuple(
+    Fault(name, source, old, new, tests)
+    for room in (IN_BENCH, IN_TASKS, IN_PAPERS)
+    for (source, tests), faults in room.items()
+    for name, (old, new) in faults.items()
+)
