@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,11 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the changed text as the module."""
-        exec(compile(self.text, str(self.path), "exec"), module.__dict__)
+        exec(self.get_code(self.name), module.__dict__)
+
+    def get_code(self, name: str) -> CodeType:
+        """Return the changed text compiled; `runpy` asks for it."""
+        return compile(self.text, str(self.path), "exec")
 
 
 def preload() -> None:
