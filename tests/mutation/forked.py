@@ -25,12 +25,16 @@ STILLBORN = 70
 
 @dataclass(frozen=True)
 class Work:
-    """What one child does: the file that is changed, its whole text, the tests, and after how many seconds it hangs."""
+    """What one child does: the file that is changed, its whole text, the tests.
+
+    After `limit` seconds it hangs. What it prints goes to the file `output`.
+    """
 
     source: str
     text: str
     tests: str
     limit: float
+    output: str = os.devnull
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,9 @@ def _child(work: Work) -> int:
 
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
+    with open(work.output, "w") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
     name = work.source.removesuffix(".py").replace("/", ".")
     sys.meta_path.insert(0, _Changed(name, ROOT / work.source, work.text))
     try:

@@ -13,6 +13,7 @@ import fnmatch
 import os
 import random
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,16 @@ def limits(targets: Sequence[Target | Fault], workers: int) -> dict[tuple[str, s
         SystemExit: 2; some fail there.
     """
     pairs = list(dict.fromkeys((t.source, t.tests) for t in targets))
-    ends = run_all([Work(source, text_of(source), tests, 900.0) for source, tests in pairs], workers)
-    broken = [pair for pair, end in zip(pairs, ends, strict=True) if end.how != "survived"]
-    for source, tests in broken:
-        print(f"{tests} fail on the unchanged {source}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        work = [
+            Work(source, text_of(source), tests, 1800.0, f"{folder}/{i}")
+            for i, (source, tests) in enumerate(pairs)
+        ]
+        ends = run_all(work, workers)
+        broken = [(each, end.how) for each, end in zip(work, ends, strict=True) if end.how != "survived"]
+        for each, how in broken:
+            print(Path(each.output).read_text()[-3000:], file=sys.stderr)
+            print(f"{each.tests} on the unchanged {each.source}: {how}", file=sys.stderr)
     if broken:
         sys.exit(2)
     return {pair: PATIENCE[0] + PATIENCE[1] * end.seconds for pair, end in zip(pairs, ends, strict=True)}
