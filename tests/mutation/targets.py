@@ -40,7 +40,6 @@ TARGETS = (
         "bench/metrics/fidelity/features.py", f"{BENCH}/test_fidelity_cache.py {BENCH}/test_fidelity.py", 6
     ),
     Target("bench/metrics/fidelity/mnist_cnn.py", f"{BENCH}/test_feature_extractors.py", 6),
-    Target("bench/metrics/catalogue.py", f"{BENCH}/test_catalogue.py", 4),
     # data
     Target("bench/data/toy2d.py", f"{BENCH}/test_toy2d.py", 14),
     Target("bench/data/energies2d.py", f"{BENCH}/test_energies2d.py", 8),
