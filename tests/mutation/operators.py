@@ -195,10 +195,17 @@ def _of_names(node: ast.AST, text: _Text) -> Iterator[Change]:
 
 def _exchangeable(function: ast.expr, first: ast.expr, second: ast.expr, text: _Text) -> bool:
     """Tell whether the first two arguments of a call may be exchanged and still be of the right kind."""
-    kinds = [isinstance(each, ast.Constant) for each in (first, second)]
-    odd = any(isinstance(each, ast.Starred | ast.Lambda | ast.Dict | ast.List) for each in (first, second))
+    both = (first, second)
+    numbers = [isinstance(each, ast.Constant) and not isinstance(each.value, str) for each in both]
+    other = ast.Starred | ast.Lambda | ast.Dict | ast.List | ast.JoinedStr
+    odd = any(
+        isinstance(each, other) or (isinstance(each, ast.Constant) and isinstance(each.value, str))
+        for each in both
+    )
     name = text.of(function).rpartition(".")[2]
-    return kinds[0] == kinds[1] and not odd and name not in ORDERLESS and text.of(first) != text.of(second)
+    return (
+        numbers[0] == numbers[1] and not odd and name not in ORDERLESS and text.of(first) != text.of(second)
+    )
 
 
 def _of_statements(node: ast.AST, text: _Text) -> Iterator[Change]:

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from equivalent import EQUIVALENT
 from forked import ROOT, End, Work, preload, run_all
 from operators import Mutant, mutants
 from planted import PLANTED, Fault
-from targets import EQUIVALENT, TARGETS, Target
+from targets import TARGETS, Target
 
 WANTED = 0.9
 PATIENCE = 30.0, 10.0
@@ -42,16 +43,16 @@ def text_of(source: str) -> str:
     return (ROOT / source).read_text(encoding="utf-8")
 
 
-def key(source: str, lines: Sequence[str], mutant: Mutant) -> tuple[str, str, str, str]:
-    """Return what `EQUIVALENT` calls a mutant: its file, its line's text, the text before and after."""
-    return source, lines[mutant.line - 1].strip(), mutant.before, mutant.after
+def key(lines: Sequence[str], mutant: Mutant) -> tuple[str, str, str]:
+    """Return what `EQUIVALENT` calls a mutant: its line's text, the text before and after."""
+    return lines[mutant.line - 1].strip(), mutant.before, mutant.after
 
 
 def chosen(target: Target, everything: bool) -> list[Mutant]:
     """Return the mutants of a target that are run, by line."""
     text = text_of(target.source)
-    lines = text.splitlines()
-    found = [m for m in mutants(text) if key(target.source, lines, m) not in EQUIVALENT]
+    lines, equivalent = text.splitlines(), EQUIVALENT.get(target.source, {})
+    found = [m for m in mutants(text) if key(lines, m) not in equivalent]
     if everything or len(found) <= target.sample:
         return found
     return sorted(random.Random(target.source).sample(found, target.sample), key=lambda m: m.line)
@@ -64,14 +65,10 @@ def out_of_date() -> list[str]:
         for fault in PLANTED
         if text_of(fault.source).count(fault.old) != 1
     ]
-    for source in dict.fromkeys(source for source, *_ in EQUIVALENT):
+    for source, entries in EQUIVALENT.items():
         text = text_of(source)
-        found = {key(source, text.splitlines(), m) for m in mutants(text)}
-        wrong += [
-            f"equivalent: no mutant is {entry}"
-            for entry in EQUIVALENT
-            if entry[0] == source and entry not in found
-        ]
+        found = {key(text.splitlines(), m) for m in mutants(text)}
+        wrong += [f"equivalent: no mutant of {source} is {entry}" for entry in entries if entry not in found]
     tests = {place for each in (*TARGETS, *PLANTED) for place in each.tests.split()}
     return wrong + [f"there is no {place}" for place in sorted(tests) if not (ROOT / place).exists()]
 
@@ -131,7 +128,11 @@ def report(outcomes: Sequence[Outcome]) -> str:
     lines += [_row("all", of_mutants), "", "Survivors:"]
     lines += [f"- {o.target.source} {o.change}" for o in of_mutants if o.how == "survived"]
     lines += ["", "Left out, since no test could notice them:"]
-    lines += [f"- {s} `{line}`: `{old}` -> `{new}`: {why}" for (s, line, old, new), why in EQUIVALENT.items()]
+    lines += [
+        f"- {source} `{line}`: `{old}` -> `{new}`: {why}"
+        for source, entries in EQUIVALENT.items()
+        for (line, old, new), why in entries.items()
+    ]
     of_faults = [o for o in outcomes if isinstance(o.target, Fault)]
     lines += ["", "| planted fault | source | noticed |", "|:--|:--|:--|"]
     lines += [

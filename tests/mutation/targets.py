@@ -69,6 +69,3 @@ TARGETS = (
     Target("replications/steer/method.py", "tests/steer/test_steer_method.py", 4),
     Target("replications/ffjord/method.py", "tests/ffjord/test_ffjord_method.py", 6),
 )
-
-EQUIVALENT: dict[tuple[str, str, str, str], str] = {}
-"""(source, text of the line, text before, text after) -> why no test can see it."""
