@@ -297,3 +297,28 @@ def test_the_protocols_of_what_is_compared_are_told_each_once(fake_paper):
     runs[2].metrics["max_error"] = Measured(2.0, "", "another")
     runs.append(record("plain", 3, 2.0, metric="nfe"))  # without the metric
     assert judge(claim(), {("fake.act", "plain"): runs}).protocol == "another, p"
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured", "verdict"),
+    [
+        ("test_accuracy", 3.0, "exceeded"),  # higher is better
+        ("test_accuracy", 1.0, "not reproduced"),
+        ("max_error", 1.0, "exceeded"),
+        ("max_error", 3.0, "not reproduced"),
+        ("nfe_ratio", 1.0, "not reproduced"),  # neither is better
+        ("nfe_ratio", 3.0, "not reproduced"),
+    ],
+)
+def test_what_is_better_is_the_metrics_own(fake_paper, metric, measured, verdict):
+    runs = {("fake.act", "plain"): [record("plain", 0, measured, metric=metric)]}
+    assert judge(claim(metric=metric), runs).verdict == verdict
+
+
+def test_the_highest_tier_with_records_settles(fake_paper):
+    runs = [record("plain", seed, 9.0) for seed in range(3)]
+    for seed in range(2):
+        runs.append(record("plain", seed, 2.0))
+        object.__setattr__(runs[-1].identity, "tier", "gpu")
+    found = judge(claim(), {("fake.act", "plain"): runs})
+    assert (found.verdict, found.tier, found.values) == ("reproduced", "gpu", (2.0, 2.0))

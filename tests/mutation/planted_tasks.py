@@ -36,7 +36,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "a weight of dopri5": ('_DOPRI5 = "35/384 0 500/1113', '_DOPRI5 = "35/384 0 500/1112'),
     },
-    ("replications/flows/training/settings.py", "tests/flows/test_train.py"): {
+    ("replications/flows/training/settings.py", "tests/flows/test_optimizers.py tests/flows/test_train.py"): {
         "weight decay ignored": ('"weight_decay": self.weight_decay}', '"weight_decay": 0.0}'),
         "warm-up ignored": ("return self.lr * rise *", "return self.lr *"),
         "cosine to the negative": ("0.5 * (1 + math.cos", "(1 + math.cos"),

@@ -57,7 +57,9 @@ TARGETS = (
     Target(
         "replications/flows/density/regularizers.py", f"{FLOWS}/test_cnf.py {FLOWS}/test_divergence.py", 8
     ),
-    Target("replications/flows/training/settings.py", f"{FLOWS}/test_train.py", 10),
+    Target(
+        "replications/flows/training/settings.py", f"{FLOWS}/test_optimizers.py {FLOWS}/test_train.py", 10
+    ),
     Target("replications/flows/training/log.py", f"{FLOWS}/test_train.py {TASKS}/test_recording.py", 10),
     # splits, recording, cost, methods
     Target("replications/tasks/splits.py", f"{TASKS}/test_splits.py", 10),
