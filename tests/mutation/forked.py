@@ -32,7 +32,7 @@ class Work:
 
     source: str
     text: str
-    tests: str
+    tests: Sequence[str]
     limit: float
     output: str = os.devnull
 
@@ -146,4 +146,4 @@ def _child(work: Work) -> int:
         importlib.import_module(name)
     except Exception:
         return STILLBORN
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *work.tests.split()]))
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *work.tests]))

@@ -14,7 +14,7 @@ from planted_tasks import FAULTS as IN_TASKS
 
 
 class Fault(NamedTuple):
-    """A name, the source file, the text that is in it once and the text in its place, and the tests that notice it."""
+    """A name, a source, the text that is in it once and the text in its place, the test modules that notice it."""
 
     name: str
     source: str

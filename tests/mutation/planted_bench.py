@@ -1,7 +1,7 @@
 """Planted faults in the harness: statistics, verdicts, `verify`, the time left, clocks, memory, metrics, data."""
 
 FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
-    ("bench/stats.py", "tests/bench/test_stats.py"): {
+    ("bench/stats.py", "test_stats"): {
         "standard deviation over n": ("x.std(ddof=1)", "x.std(ddof=0)"),
         "standard deviation for a standard error": (" / math.sqrt(x.size)", ""),
         "quantile of one side": ("(1 + level) / 2))", "level))"),
@@ -16,7 +16,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "generator.permutation(x.size)",
         ),
     },
-    ("bench/verdict.py", "tests/bench/test_verdict.py"): {
+    ("bench/verdict.py", "test_verdict"): {
         "tolerance of the measured number": (
             "claim.tolerance * abs(target)",
             "claim.tolerance * abs(interval.mean)",
@@ -40,7 +40,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "smoke records settle": ('if r.identity.tier != "smoke" and not', "if not"),
         "overridden records settle": ("and not r.identity.overrides and", "and"),
     },
-    ("bench/verify.py", "tests/bench/test_verify.py"): {
+    ("bench/verify.py", "test_verify"): {
         "verify: ten times the tolerance": ("rel_tol=tolerance", "rel_tol=10 * tolerance"),
         "verify: an absolute tolerance that lets small numbers move": ("abs_tol=1e-9", "abs_tol=1e-6"),
         "verify: exit code 0 where a metric moved": ("1 if stale or moved else 0", "1 if stale else 0"),
@@ -58,7 +58,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "names &= {p.relative_to(out)",
         ),
     },
-    ("bench/execution/progress.py", "tests/bench/test_progress.py"): {
+    ("bench/execution/progress.py", "test_progress"): {
         "time left: not shared by the workers": ("return left / self.workers", "return left"),
         "time left: a run that goes on counts whole": ("expected - (now - begun)", "expected"),
         "time left: negative for a run that is late": (
@@ -71,7 +71,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             'self.took[job.identity.experiment, ""]',
         ),
     },
-    ("bench/measure/clock.py", "tests/bench/test_measure.py"): {
+    ("bench/measure/clock.py", "test_measure"): {
         "clock: read before the device has finished": (
             "        synchronize(device)\n        return time.perf_counter()",
             "        now = time.perf_counter()\n        synchronize(device)\n        return now",
@@ -84,7 +84,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "clock: mean for median": ("statistics.median(values), _inter", "statistics.fmean(values), _inter"),
     },
-    ("bench/measure/memory.py", "tests/bench/test_measure.py"): {
+    ("bench/measure/memory.py", "test_measure"): {
         "memory: level at the end for the peak": ("peak = max(peak, level)", "peak = level"),
         "memory: releases do not count": ("level -= live.pop(address, 0)", "live.pop(address, 0)"),
         "memory: what was there before counts when released": (
@@ -92,7 +92,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "live.pop(address, -size)",
         ),
     },
-    ("bench/metrics/transport.py", "tests/bench/test_transport.py"): {
+    ("bench/metrics/transport.py", "test_transport"): {
         "MMD: pairs of a point with itself": ("pairs = n * (n - 1)", "pairs = n * n"),
         "MMD: the diagonal stays": ("np.fill_diagonal(h, 0)", "pass"),
         "MMD: only the first term of its error": ("+ 2 * zeta_2) / pairs", ") / pairs"),
@@ -103,7 +103,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "sliced W2: directions that are no unit vectors": ("theta /= np.linalg.norm(theta, axis=0)", "pass"),
         "kernel without its 2": ("/ (2 * sigma**2)", "/ sigma**2"),
     },
-    ("bench/metrics/paths.py", "tests/bench/test_path_metrics.py"): {
+    ("bench/metrics/paths.py", "test_path_metrics"): {
         "paths: rectangles for trapezia": (
             "np.append(steps, 0) / 2 + np.append(0, steps) / 2",
             "np.append(steps, 0)",
@@ -112,7 +112,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "paths: spread for a standard error": (" / np.sqrt(len(each))", ""),
         "paths: energy over W2, not its square": ("abs(energy - w2**2) / w2**2", "abs(energy - w2**2) / w2"),
     },
-    ("bench/metrics/classification.py", "tests/bench/test_classification.py"): {
+    ("bench/metrics/classification.py", "test_classification"): {
         "C2ST: tested on what it was trained on": (
             "points[test] for points in pair",
             "points[train] for points in pair",
@@ -124,7 +124,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "rng.permutation(n), [n // 4]",
         ),
     },
-    ("bench/metrics/fidelity/quality.py", "tests/bench/test_fidelity.py"): {
+    ("bench/metrics/fidelity/quality.py", "test_fidelity"): {
         "jackknife of FID: the bootstrap's factor": ("(groups - 1) / groups *", "1 / groups *"),
         "jackknife of FID: bias added": ("value - (groups - 1)", "value + (groups - 1)"),
         "jackknife of FID: of one set alone": ("np.sum(mean - value)", "(mean - value)[0]"),
@@ -136,11 +136,11 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "covariance over n": ("/ (n - 1)}", "/ n}"),
     },
-    ("bench/data/energies2d.py", "tests/bench/test_energies2d.py"): {
+    ("bench/data/energies2d.py", "test_energies2d"): {
         "area of a grid cell: a side": ("(axis[1] - axis[0]) ** 2", "(axis[1] - axis[0])"),
         "energy: a factor 1/2 lost": ("(x / scale) ** 2 / 2", "(x / scale) ** 2"),
     },
-    ("bench/data/tabular.py", "tests/bench/test_tabular.py"): {
+    ("bench/data/tabular.py", "test_tabular"): {
         "the first tenth": (
             "return rows[:n], rows[n:]",
             "return rows[len(rows) - n :], rows[: len(rows) - n]",
@@ -159,12 +159,12 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "((test - test.mean(axis=0)) / std)",
         ),
     },
-    ("bench/data/images.py", "tests/bench/test_image_data.py"): {
+    ("bench/data/images.py", "test_image_data"): {
         "test images are training images": ('train="train", test="t10k"', 'train="train", test="train"'),
         "digits: training images among the test images": ("(rank % 5 == 4) ==", "(rank % 4 == 3) =="),
         "CIFAR-10: a training batch tested": ('test=("test_batch",)', 'test=("data_batch_1",)'),
     },
-    ("bench/data/toy2d.py", "tests/bench/test_toy2d.py"): {
+    ("bench/data/toy2d.py", "test_toy2d"): {
         "variance for a standard deviation": ("MIXTURE_VARIANCE**0.5, (n, 1)", "MIXTURE_VARIANCE, (n, 1)"),
         "moons: noise after scaling": (
             "2 * (_half_circles(n, rng) + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)",

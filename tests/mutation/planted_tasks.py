@@ -1,7 +1,7 @@
 """Planted faults in the library of flows and in the tasks: splits, evaluations, counts, costs, training."""
 
 FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
-    ("replications/flows/density/evaluate.py", "tests/flows/test_evaluate.py"): {
+    ("replications/flows/density/evaluate.py", "test_evaluate"): {
         "NLL of the wrong sign": (
             "return -self.log_prob.mean().item()",
             "return self.log_prob.mean().item()",
@@ -25,30 +25,30 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "test with the training's random end": ("regularizers=(), b=0.0", "regularizers=()"),
         "end time: its root": ("torch.stack(ends).square()", "torch.stack(ends)"),
     },
-    ("replications/flows/ode/counter.py", "tests/flows/test_counter.py"): {
+    ("replications/flows/ode/counter.py", "test_counter"): {
         "evaluations of the backward pass as forward": ("_graph_task() != -1", "False"),
         "reset of one count": ("self._counts[:] = 0, 0", "self._counts[0] = 0"),
     },
-    ("replications/flows/ode/tableau.py", "tests/flows/ode/test_tableau.py"): {
+    ("replications/flows/ode/tableau.py", "test_tableau"): {
         "midpoint for Euler's cost": (
             '"midpoint": _read(2, "|1/2", "0 1")',
             '"midpoint": _read(2, "|1/2", "1 0")',
         ),
         "a weight of dopri5": ('_DOPRI5 = "35/384 0 500/1113', '_DOPRI5 = "35/384 0 500/1112'),
     },
-    ("replications/flows/training/settings.py", "tests/flows/test_optimizers.py tests/flows/test_train.py"): {
+    ("replications/flows/training/settings.py", "test_optimizers test_train"): {
         "weight decay ignored": ('"weight_decay": self.weight_decay}', '"weight_decay": 0.0}'),
         "warm-up ignored": ("return self.lr * rise *", "return self.lr *"),
         "cosine to the negative": ("0.5 * (1 + math.cos", "(1 + math.cos"),
     },
-    ("replications/flows/training/log.py", "tests/flows/test_train.py tests/tasks/test_recording.py"): {
+    ("replications/flows/training/log.py", "test_train test_recording"): {
         "total for a median time": ("statistics.median(self.seconds)", "sum(self.seconds)"),
         "first of each block for its mean": (
             "[statistics.fmean(part) for part in parts]",
             "[part[0] for part in parts]",
         ),
     },
-    ("replications/tasks/splits.py", "tests/tasks/test_splits.py"): {
+    ("replications/tasks/splits.py", "test_splits"): {
         "test points drawn from a training stream": (
             "return TestSet(self._points(n, _apart(stream)))",
             'return TestSet(self._points(n, "batch/0"))',
@@ -72,7 +72,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "torch.arange(len(part))[:n]",
         ),
     },
-    ("replications/tasks/recording.py", "tests/tasks/test_recording.py"): {
+    ("replications/tasks/recording.py", "test_recording"): {
         "first for last tenth: loss": ("log.losses[-last:]", "log.losses[:last]"),
         "first for last tenth: evaluations": ("log.nfe_forward[-last:]", "log.nfe_forward[:last]"),
         "backward evaluations left out of the time of one": (
@@ -90,7 +90,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "mean: spread for its error": ("values.std().item() / math.sqrt(n)", "values.std().item()"),
     },
-    ("replications/tasks/cost.py", "tests/tasks/test_cost.py"): {
+    ("replications/tasks/cost.py", "test_cost"): {
         "added cost: percentage of the other base": (
             "100 * (seconds / seconds_plain - 1)",
             "100 * (1 - seconds_plain / seconds)",
@@ -108,7 +108,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "memory of the forward pass alone": ("loss(0).backward()", "loss(0)"),
         "memory without the gradients' own": ("parameter.grad = None", "pass"),
     },
-    ("replications/tasks/classification.py", "tests/tasks/test_accuracy.py"): {
+    ("replications/tasks/classification.py", "test_accuracy"): {
         "percentage of those classified wrongly": (
             "100 * self.right / self.n",
             "100 * self.right / (self.n - self.right)",
@@ -123,7 +123,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "parts = test.points.split(batch)",
         ),
     },
-    ("replications/tasks/density2d/evaluation.py", "tests/tasks/test_density2d.py"): {
+    ("replications/tasks/density2d/evaluation.py", "test_density2d"): {
         "area of a grid cell: of side cells": (
             "h = 2 * reach / (len(density) - 1)",
             "h = 2 * reach / len(density)",
@@ -136,7 +136,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "own solver: that of the test": ("own = measured.for_evaluation(in_training)", "own = integration"),
     },
-    ("replications/tasks/images/evaluation.py", "tests/tasks/test_image_task.py"): {
+    ("replications/tasks/images/evaluation.py", "test_image_task"): {
         "test images taken from the training set": (
             "pooled(test.images[: config",
             "pooled(train.images[: config",
@@ -146,14 +146,14 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "one noise for all iterations": ('f"noise/{iteration}"', '"noise"'),
         "images upside down": ("v.flip(3)", "v.flip(2)"),
     },
-    ("replications/tasks/training.py", "tests/tasks/test_training.py"): {
+    ("replications/tasks/training.py", "test_training"): {
         "one stream of probes for all iterations": ('f"probes/{iteration}"', '"probes"'),
         "every iteration the first batch": (
             "method.objective(flow, batch(iteration), config",
             "method.objective(flow, batch(0), config",
         ),
     },
-    ("replications/tasks/trace/variance.py", "tests/tasks/test_trace_methods.py"): {
+    ("replications/tasks/trace/variance.py", "test_trace_methods"): {
         "variance of an estimate: half": ("return 2 * total.mean().item()", "return total.mean().item()"),
         "variance of an estimate: of the Jacobian, not its symmetric part": (
             "(j + j.transpose(1, 2)) / 2",

@@ -43,6 +43,11 @@ def text_of(source: str) -> str:
     return (ROOT / source).read_text(encoding="utf-8")
 
 
+def modules() -> dict[str, str]:
+    """Return the path of every test module by its name; no two have the same."""
+    return {path.stem: str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+
+
 def key(lines: Sequence[str], mutant: Mutant) -> tuple[str, str, str]:
     """Return what `EQUIVALENT` calls a mutant: its line's text, the text before and after."""
     return lines[mutant.line - 1].strip(), mutant.before, mutant.after
@@ -69,8 +74,8 @@ def out_of_date() -> list[str]:
         text = text_of(source)
         found = {key(text.splitlines(), m) for m in mutants(text)}
         wrong += [f"equivalent: no mutant of {source} is {entry}" for entry in entries if entry not in found]
-    tests = {place for each in (*TARGETS, *PLANTED) for place in each.tests.split()}
-    return wrong + [f"there is no {place}" for place in sorted(tests) if not (ROOT / place).exists()]
+    known, named = modules(), {name for each in (*TARGETS, *PLANTED) for name in each.tests.split()}
+    return wrong + [f"there is no {name}.py among the tests" for name in sorted(named - set(known))]
 
 
 def limits(targets: Sequence[Target | Fault], workers: int) -> dict[tuple[str, str], float]:
@@ -79,17 +84,17 @@ def limits(targets: Sequence[Target | Fault], workers: int) -> dict[tuple[str, s
     Raises:
         SystemExit: 2; some fail there.
     """
-    pairs = list(dict.fromkeys((t.source, t.tests) for t in targets))
+    places, pairs = modules(), list(dict.fromkeys((t.source, t.tests) for t in targets))
     with tempfile.TemporaryDirectory() as folder:
         work = [
-            Work(source, text_of(source), tests, 1800.0, f"{folder}/{i}")
+            Work(source, text_of(source), [places[name] for name in tests.split()], 1800.0, f"{folder}/{i}")
             for i, (source, tests) in enumerate(pairs)
         ]
         ends = run_all(work, workers)
         broken = [(each, end.how) for each, end in zip(work, ends, strict=True) if end.how != "survived"]
         for each, how in broken:
             print(Path(each.output).read_text()[-3000:], file=sys.stderr)
-            print(f"{each.tests} on the unchanged {each.source}: {how}", file=sys.stderr)
+            print(f"{' '.join(each.tests)} on the unchanged {each.source}: {how}", file=sys.stderr)
     if broken:
         sys.exit(2)
     return {pair: PATIENCE[0] + PATIENCE[1] * end.seconds for pair, end in zip(pairs, ends, strict=True)}
@@ -102,7 +107,11 @@ def run(targets: Sequence[Target], faults: Sequence[Fault], everything: bool, wo
         (target, str(m), m.source) for target in targets for m in chosen(target, everything)
     ]
     changes += [(fault, fault.name, text_of(fault.source).replace(fault.old, fault.new)) for fault in faults]
-    work = [Work(t.source, text, t.tests, after[t.source, t.tests]) for t, _, text in changes]
+    places = modules()
+    work = [
+        Work(t.source, text, [places[name] for name in t.tests.split()], after[t.source, t.tests])
+        for t, _, text in changes
+    ]
     names = {id(each): f"{each.source} {change}" for each, (_, change, _) in zip(work, changes, strict=True)}
 
     def told(each: Work, end: End) -> None:
