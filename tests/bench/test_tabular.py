@@ -261,6 +261,29 @@ def test_every_tabular_set_is_registered():
     assert set(tabular.names()) <= set(registry.names())
 
 
+def test_published_sizes_are_those_of_the_splitting():
+    """The last tenth for test, the last tenth of the rest for validation; HEPMASS's test file is apart."""
+    sizes = {name: recipe.sizes for name, recipe in tabular._RECIPES.items()}
+    for name in ("power", "gas", "miniboone"):
+        train, validation, test = sizes[name]
+        assert test == (train + validation + test) // 10
+        assert validation == (train + validation) // 10
+    for name in ("hepmass", "miniboone_heldout"):
+        train, validation, _ = sizes[name]
+        assert validation == (train + validation) // 10
+    assert sum(sizes["miniboone"]) == 36488
+    assert sum(sizes["power"]) == 2_049_280
+    assert sum(sizes["gas"]) == 1_052_065
+    assert sum(sizes["miniboone_heldout"][:2]) == sizes["miniboone"][1]
+    assert sizes["miniboone_heldout"][2] == sizes["miniboone"][2]
+    assert sizes["hepmass"] == (315_123, 35_013, 174_987)
+    assert sizes["bsds300"] == (1_000_000, 50_000, 250_000)
+    dims = {name: recipe.d for name, recipe in tabular._RECIPES.items()}
+    assert dims == {
+        "power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "miniboone_heldout": 43, "bsds300": 63,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["power", "gas", "hepmass", "miniboone", "miniboone_heldout", "bsds300"])
 def test_an_absent_set_says_how_to_get_it(folder, name):
     with pytest.raises(UserError, match=f"data set {name} is not here: {registry.get(name).mend}"):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from planted_bench import FAULTS as IN_BENCH
-from planted_papers import FAULTS as IN_PAPERS
-from planted_tasks import FAULTS as IN_TASKS
+from mutation.planted_bench import FAULTS as IN_BENCH
+from mutation.planted_papers import FAULTS as IN_PAPERS
+from mutation.planted_tasks import FAULTS as IN_TASKS
 
 
 class Fault(NamedTuple):

@@ -1,6 +1,6 @@
 """Change sources one place at a time and see whether the tests that guard them fail.
 
-`python tests/mutation/run.py` runs a fixed sample of every target's mutants and every planted fault; `--all` runs every
+`python tests/mutation` runs a fixed sample of every target's mutants and every planted fault; `--all` runs every
 mutant, `--target PATTERN` the sources it matches, `--planted` the planted faults alone. Exits with 1 where fewer than
 nine of ten mutants are noticed or a planted fault is not, with 2 where an entry of the lists is out of date or tests
 fail on an unchanged source.
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from equivalent import EQUIVALENT
-from forked import ROOT, End, Work, preload, run_all
-from operators import Mutant, mutants
-from planted import PLANTED, Fault
-from targets import TARGETS, Target
+from mutation.equivalent import EQUIVALENT
+from mutation.forked import ROOT, End, Work, preload, run_all
+from mutation.operators import Mutant, mutants
+from mutation.planted import PLANTED, Fault
+from mutation.targets import TARGETS, Target
 
 WANTED = 0.9
 PATIENCE = 30.0, 10.0
@@ -139,8 +139,8 @@ def report(outcomes: Sequence[Outcome]) -> str:
     lines += ["", "Left out, since no test could notice them:"]
     lines += [
         f"- {source} `{line}`: `{old}` -> `{new}`: {why}"
-        for source, entries in EQUIVALENT.items()
-        for (line, old, new), why in entries.items()
+        for source in dict.fromkeys(o.target.source for o in of_mutants)
+        for (line, old, new), why in EQUIVALENT.get(source, {}).items()
     ]
     of_faults = [o for o in outcomes if isinstance(o.target, Fault)]
     lines += ["", "| planted fault | source | noticed |", "|:--|:--|:--|"]
@@ -179,10 +179,3 @@ def main() -> int:
     noticed, alive = share([o for o in outcomes if isinstance(o.target, Target)])
     missed = any(isinstance(o.target, Fault) and o.how == "survived" for o in outcomes)
     return 0 if noticed >= WANTED * alive and not missed else 1
-
-
-if __name__ == "__main__":
-    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"} | os.environ
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
-    sys.exit(main())
