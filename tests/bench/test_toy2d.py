@@ -159,7 +159,8 @@ def test_swissroll_and_moons_are_scikit_learns() -> None:
     ("name", "radii", "noise"), [("circles", (3, 1.5), 0.24), ("rings", (3, 2.25, 1.5, 0.75), 0.08)]
 )
 def test_circles_have_their_radii_each_as_often(name: str, radii: tuple[float, ...], noise: float) -> None:
-    r = np.linalg.norm(toy2d.draw(name, 20_000, rng()), axis=1)
+    x = toy2d.draw(name, 20_000, rng())
+    r, sector = np.linalg.norm(x, axis=1), np.floor(np.arctan2(x[:, 1], x[:, 0]) / (np.pi / 4)) % 4
     nearest = np.abs(r[:, None] - np.array(radii)).argmin(1)
     for i, radius in enumerate(radii):
         ring = r[nearest == i]
@@ -167,6 +168,9 @@ def test_circles_have_their_radii_each_as_often(name: str, radii: tuple[float, .
         # E r exceeds the radius by about noise^2 / (2 radius)
         assert ring.mean() == pytest.approx(radius + noise**2 / (2 * radius), abs=0.01)
         assert ring.std() == pytest.approx(noise, rel=0.05)
+    largest = nearest == 0  # far out the noise along the radius is that of one direction, the same in all
+    stds = [r[largest & (sector == k)].std() for k in range(4)]
+    assert stds == pytest.approx([noise] * 4, rel=0.08)
 
 
 def test_eight_gaussians() -> None:

@@ -139,10 +139,22 @@ def test_every_reported_metric_is_declared_and_the_model_kept(runs: dict[str, Ru
     assert run.metrics["mean_error"].value == pytest.approx(error, rel=1e-6)
 
 
+def test_every_iteration_draws_an_end_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seeds: list[int] = []
+
+    def seen(interval: float, config: StiffConfig, draws: torch.Generator) -> float:
+        seeds.append(draws.initial_seed())
+        return interval
+
+    monkeypatch.setattr("replications.steer.experiments.stiff.run.draw_length", seen)
+    perform("steer", tmp_path)
+    assert len(set(seeds)) == len(seeds) == STIFF.configure("steer", "smoke").iterations
+
+
 def test_what_is_recorded_of_the_tests_and_of_the_solution(tmp_path: Path) -> None:
     """Tests that neither fall nor rise: last, mean of the last tenth, and lowest differ."""
     run = Run(identify(STIFF, "steer", "smoke", 0), tmp_path)
-    tests = [4.0, 1.0, 9.0, *[5.0] * 15, 3.0, 2.0]
+    tests = [7.0, 1.0, 9.0, *[5.0] * 15, 3.0, 2.0]
     log = Log([1.0] * 20, [0.5] * 20, [8] * 20, [4] * 20, list(enumerate(tests, 1)))
     record(run, Equation(), log, TIMES, MILD)  # type: ignore[arg-type]
     found = {key: measured.value for key, measured in run.metrics.items()}
