@@ -75,7 +75,7 @@ def settings(config: MnistConfig) -> Training:
 # -- data -------------------------------------------------------------------------------------------------------
 
 
-def images_of(config: MnistConfig) -> tuple[TrainSet, TestSet, int]:
+def images_of(config: MnistConfig) -> tuple[TrainSet, TestSet, float]:
     """Return the raw images to train and to test on, and the value of white."""
     train_images, test_images = load(config.data, "train"), load(config.data, "test")
     every = slice(None, None, config.test_every)
@@ -83,7 +83,7 @@ def images_of(config: MnistConfig) -> tuple[TrainSet, TestSet, int]:
     return TrainSet(train_images.images, train_images.labels), test, train_images.white
 
 
-def scaled(raw: Tensor, white: int, pool: int, device: str) -> Tensor:
+def scaled(raw: Tensor, white: float, pool: int, device: str) -> Tensor:
     """Return raw images with values 0..1, as the published example feeds them; averaged over squares of pixels."""
     return functional.avg_pool2d(raw.to(device).float() / white, pool)
 
