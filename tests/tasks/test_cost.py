@@ -50,3 +50,16 @@ def test_memory_of_a_step_is_that_of_its_graph_and_its_gradients() -> None:
     peak = step_memory(loss, [weight], "cpu")
     assert peak >= 3 * 4000  # the product, its gradient, the parameter's gradient
     assert peak < 6 * 4000
+
+
+def test_what_a_warm_up_allocates_and_keeps_does_not_count() -> None:
+    weight, kept = nn.Parameter(torch.ones(10)), []
+
+    def loss(i: int) -> Tensor:
+        if not kept:
+            kept.append(torch.zeros(100_000))
+        return weight.sum()
+
+    assert step_memory(loss, [weight], "cpu", warmup=1) < 1000
+    kept.clear()
+    assert step_memory(loss, [weight], "cpu") > 400_000
