@@ -7,6 +7,8 @@ from replications.blog.experiments.adjoint_memory.declaration import METHODS
 from replications.blog.experiments.adjoint_memory.run import (
     Classifier,
     Extractor,
+    Features,
+    measure,
     pretrained_features,
     solver_of,
 )
@@ -77,3 +79,20 @@ def test_memory_falls_against_backprop_with_many_steps(make_run, method):
     run, config = make_run(NAME, f"digits_{method}", steps=60, iterations=1, extractor_iterations=1)
     adjoint_memory.run(run, config)
     assert run.metrics["overhead[memory/backprop]"].value < -50
+
+
+def test_what_a_first_pass_allocates_and_keeps_is_no_part_of_the_memory(make_run, monkeypatch):
+    run, config = make_run(NAME, "digits_adjoint_fixed")
+    model = Classifier(config, run.torch_generator("classifier"))
+    x, labels = torch.zeros(config.batch, config.features), torch.zeros(config.batch, dtype=torch.long)
+    kept, head = [], model.head.forward
+
+    def keeping(z):
+        if not kept:
+            kept.append(torch.zeros(20_000_000))
+        return head(z)
+
+    monkeypatch.setattr(model.head, "forward", keeping)
+    measure(run, config, model, Features(x, labels, x, labels))
+    assert run.metrics["peak_memory"].value < 80_000_000
+    assert run.metrics["nfe_forward"].value == config.steps

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -54,3 +55,13 @@ def test_without_lipschitz_continuity_two_limits_solve_the_equation(finished):
     metrics = finished["blog.theory", "picard"].metrics
     assert metrics["max_error[root: zero]"].value == 0
     assert metrics["max_error[root: t^2/4]"].value < 1e-6
+
+
+def test_recorded_bounds_are_the_terms_of_the_exponential_series(finished):
+    record = finished["blog.theory", "picard"]
+    lt = {"linear": 2.0 * 1.5, "timed": 2 * 1.5 * 1.5, "sine": 1.5}  # Lipschitz constant times horizon
+    for name, rate in lt.items():
+        bound = record.curves[f"bound[{name}]"].y
+        assert bound[0] == record.curves[f"error[{name}]"].y[0]
+        quotients = [b / a for a, b in itertools.pairwise(bound)]
+        assert quotients == pytest.approx([rate / n for n in range(1, len(bound))])

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 import bench
+from replications.blog.experiments.spiral.run import evaluate, segment_loss, unseen_starts
 from replications.blog.experiments.spiral.run import run as train_spiral
-from replications.blog.experiments.spiral.run import segment_loss, unseen_starts
 from replications.blog.linear import solution
 from replications.flows.ode.solve import Solver
 
@@ -55,3 +55,26 @@ def test_training_lowers_the_error(make_run):
         train_spiral(run, config)
         errors.append(run.metrics["trajectory_error"].value)
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_errors_of_another_linear_field_are_those_of_its_closed_form(make_run):
+    """A field 1.1 A moves y(0) to exp(1.1 A t) y(0)."""
+    run, config = make_run("blog.spiral", "adjoint", test_tolerance=1e-7)
+    a = np.array(config.matrix).reshape(2, 2)
+    times = np.linspace(0, config.horizon, config.observations)
+    other = torch.tensor(1.1 * a, dtype=torch.float32)
+    evaluate(run, config, lambda t, z: z @ other.T, a, times)
+    starts = [np.array(config.start), *unseen_starts(run.numpy_generator("unseen"), config)]
+    off = np.stack([solution(1.1 * a, y, times) - solution(a, y, times) for y in starts], 1)
+    lengths = np.linalg.norm(off[:, 0], axis=1)
+    observed = np.linalg.norm(solution(a, config.start, times) @ (0.1 * a).T, axis=1)
+    expected = {
+        "trajectory_error": np.sqrt((off[:, 0] ** 2).mean()),
+        "trajectory_error[unseen starts]": np.sqrt((off[:, 1:] ** 2).mean()),
+        "mean_error": lengths.mean(),
+        "final_error": lengths[-1],
+        "mean_error[field]": observed.mean(),
+        "parameter_error": 0.1,
+    }
+    found = {key: run.metrics[key].value for key in expected}
+    assert found == pytest.approx(expected, rel=1e-3)

@@ -103,3 +103,22 @@ def test_a_classifier_is_tested_by_the_solver_asked_for() -> None:
         logits = with_solver(model, Solver("rk4", steps=3), "backprop")(test.points)
     assert found.right == int((logits.argmax(1) == 0).sum())
     assert model.block.solver.method == "dopri5"
+
+
+class Keeping(torch.nn.Module):
+    """A linear layer that allocates a workspace at its first use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 10)
+        self.workspace: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.workspace is None:
+            self.workspace = torch.zeros(1_000_000)
+        result: torch.Tensor = self.layer(x)
+        return result
+
+
+def test_a_workspace_is_no_part_of_the_memory_of_a_step() -> None:
+    assert peak_of_step(Keeping(), batch_of_ones(), "cpu") < 1_000_000

@@ -136,6 +136,19 @@ def test_evaluations_and_tests_get_their_names_and_protocols(tmp_path: Path) -> 
     }
 
 
+def test_what_a_first_pass_allocates_and_keeps_is_no_part_of_the_memory(tmp_path: Path) -> None:
+    run, kept, model = new_run(tmp_path), [], torch.nn.Linear(2, 3)
+
+    def loss(iteration: int) -> Tensor:
+        if not kept:
+            kept.append(torch.zeros(100_000))
+        return model.weight.sum()
+
+    mnist.record_step(run, SMOKE, model, loss)
+    assert run.metrics["peak_memory"].value < 1000
+    assert run.metrics["parameters"].value == 9
+
+
 # -- runs -------------------------------------------------------------------------------------------------------
 
 

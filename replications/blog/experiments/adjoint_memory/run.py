@@ -130,7 +130,7 @@ def run(run: Run, config: AdjointMemory) -> None:
     run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")
     run.metric("parameters", sum(p.numel() for p in model.parameters()), "classifier without the extractor")
     _test(run, model, data, protocol)
-    _measure(run, config, model, data)
+    measure(run, config, model, data)
 
 
 def protocol_of(config: AdjointMemory) -> str:
@@ -217,7 +217,7 @@ class Passes:
         return 100 * (self.peak(self.variant, batch) / self.peak(self.baseline, batch) - 1)
 
 
-def _measure(run: Run, config: AdjointMemory, model: Classifier, data: Features) -> None:
+def measure(run: Run, config: AdjointMemory, model: Classifier, data: Features) -> None:
     """Record memory, evaluations and time of a pass, memory first: the timed passes have no instrument on."""
     solver = protocol_of(config)
     protocol, passes = f"{solver}/batch {config.batch}", Passes(run, config, model, data)

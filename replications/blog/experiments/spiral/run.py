@@ -60,7 +60,7 @@ def run(run: Run, config: Spiral) -> None:
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, field, loss, settings, counter=counter)
     record_training(run, log, f"{config.iterations} iterations/mse/dopri5-{config.rtol:g}", last=20)
-    _evaluate(run, config, field, a, times)
+    evaluate(run, config, field, a, times)
     run.save_model(
         "replications.blog.experiments.spiral.run:build", {"width": config.width}, field.state_dict()
     )
@@ -82,7 +82,7 @@ def segment_loss(
 
 
 @torch.no_grad()
-def _evaluate(run: Run, config: Spiral, field: nn.Module, a: Array, times: Array) -> None:
+def evaluate(run: Run, config: Spiral, field: nn.Module, a: Array, times: Array) -> None:
     """Record errors along the training trajectory and from unseen starts, and what the figures need."""
     starts = np.concatenate(
         (np.array(config.start)[None], unseen_starts(run.numpy_generator("unseen"), config))
