@@ -30,19 +30,27 @@ TARGETS = (
     Target("bench/metrics/classification.py", f"{BENCH}/test_classification.py", 8),
     Target("bench/metrics/fidelity/quality.py", f"{BENCH}/test_fidelity.py", 10),
     # solves, evaluations
-    Target("replications/flows/ode/step.py", f"{FLOWS}/test_solve.py {FLOWS}/test_counter.py", 10),
+    Target("replications/flows/ode/step.py", f"{FLOWS}/ode/test_solve.py {FLOWS}/ode/test_counter.py", 10),
     Target("replications/flows/ode/controller.py", f"{FLOWS}/ode/test_controller.py", 10),
     Target(
-        "replications/flows/ode/integrate.py", f"{FLOWS}/test_counter.py {FLOWS}/ode/test_controller.py", 12
+        "replications/flows/ode/integrate.py",
+        f"{FLOWS}/ode/test_counter.py {FLOWS}/ode/test_controller.py",
+        12,
     ),
-    Target("replications/flows/ode/counter.py", f"{FLOWS}/test_counter.py", 4),
-    Target("replications/flows/ode/guards.py", f"{FLOWS}/test_solve_failures.py {FLOWS}/test_counter.py", 10),
+    Target("replications/flows/ode/counter.py", f"{FLOWS}/ode/test_counter.py", 4),
+    Target(
+        "replications/flows/ode/guards.py",
+        f"{FLOWS}/ode/test_solve_failures.py {FLOWS}/ode/test_counter.py",
+        10,
+    ),
     Target("replications/flows/density/evaluate.py", f"{FLOWS}/test_evaluate.py", 10),
     Target(
         "replications/flows/density/regularizers.py", f"{FLOWS}/test_cnf.py {FLOWS}/test_divergence.py", 8
     ),
-    Target("replications/flows/training/settings.py", f"{FLOWS}/test_train.py", 10),
-    Target("replications/flows/training/log.py", f"{FLOWS}/test_train.py {TASKS}/test_recording.py", 10),
+    Target("replications/flows/training/settings.py", f"{FLOWS}/training/test_train.py", 10),
+    Target(
+        "replications/flows/training/log.py", f"{FLOWS}/training/test_train.py {TASKS}/test_recording.py", 10
+    ),
     # splits, recording, cost, methods
     Target("replications/tasks/splits.py", f"{TASKS}/test_splits.py", 10),
     Target("replications/tasks/recording.py", f"{TASKS}/test_recording.py", 10),
