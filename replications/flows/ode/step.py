@@ -106,9 +106,10 @@ EAGER = Steps(advance, attempt)
 def compiled_steps(backend: str = "inductor") -> Steps:
     """Return the steps through torch.compile, one graph each.
 
-    On the CPU it needs a C++ compiler, and takes oneDNN for large float32 products (see `onednn`). There is no silent
-    way back to eager code: what can not be compiled is refused, and so is one version too many (each function has one
-    for each field structure, method and shape; torch allows 8, and `torch.compiler.reset()` forgets them).
+    On the CPU it needs a C++ compiler, and takes oneDNN for float32 products where it is faster (see `onednn`). There
+    is no silent way back to eager code: what can not be compiled is refused, and so is one version too many (each
+    function has one for each field structure, method and shape; torch allows 8, and `torch.compiler.reset()` forgets
+    them).
     """
     torch.compiler.assume_constant_result(tableau)  # here, since it takes a second to import the compiler
     options = None
