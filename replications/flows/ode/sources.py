@@ -72,6 +72,7 @@ class Sources:
         known = {id(x) for x in known_tensors}
         strange = [] if self.leaves_of_its_own else [x for x in leaves if id(x) not in known]
         if strange or not edges <= stops:
+            _solves.clear()  # all are due again
             raise RequestError(
                 "the field uses a tensor that it did not use at the start of the solve, whose gradient would be lost; "
                 "use gradient='backprop', or make it a parameter or buffer of the field"

@@ -29,7 +29,7 @@ class Steps(NamedTuple):
 
     advance: Callable[..., tuple[Tensor, Tensor]]
     attempt: Callable[..., tuple[Tensor, Tensor, Tensor]]
-    pull_back: Callable[..., tuple[Tensors, Tensors]] | None = None
+    pull_back: Callable[..., tuple[Tensor, Tensors, Tensors]] | None = None
 
 
 def advance(
@@ -82,8 +82,8 @@ def fused_pull_back(
     when: Moment,
     start: Tensors,
     cotangents: Tensors,
-) -> tuple[Tensors, Tensors]:
-    """Run a step again; return the cotangents of where it started and its share of the gradient of the parameters.
+) -> tuple[Tensor, Tensors, Tensors]:
+    """Run a step again; return y_next, the cotangents of where it started and its share of the sources' gradient.
 
     A pure function, which torch.compile makes one graph of: nothing is stored in between.
     """
@@ -94,9 +94,9 @@ def fused_pull_back(
 
         return advance(at, shapes, method, *when, *start)[: len(cotangents)]
 
-    pull = torch.func.vjp(run, params, *start)[1]
+    ends, pull = torch.func.vjp(run, params, *start)[:2]
     shares, *of_start = pull(tuple(cotangents))
-    return tuple(of_start), tuple(shares.values())
+    return ends[0], tuple(of_start), tuple(shares.values())
 
 
 EAGER = Steps(advance, attempt)
