@@ -31,7 +31,7 @@ def tests(session: nox.Session) -> None:
 def mutation(session: nox.Session) -> None:
     """Change formulas one at a time and count how many the tests notice; arguments after `--`: --all, --target..."""
     install(session, "test")
-    session.run("python", "tests/mutation/run.py", *session.posargs)
+    session.run("python", "tests/mutation", *session.posargs)
 
 
 @nox.session

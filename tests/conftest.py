@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
+from planted import Clock
 
 from bench import registry
 
@@ -28,3 +30,11 @@ def fake_paper(monkeypatch):
     registry.papers.cache_clear()
     yield "fake"
     registry.papers.cache_clear()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a clock that work moves, in place of the time in every measurement of time."""
+    made = Clock()
+    monkeypatch.setattr(time, "perf_counter", made)
+    return made

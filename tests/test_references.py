@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KEY = re.compile(r"\b[a-z]{3,}(?:19|20)\d{2}[a-z]+\b")
+KEY = re.compile(r"\b[a-z]{2,}(?:19|20)\d{2}[a-z]+\b")
 SOURCES = [
     path
     for folder in ("bench", "replications", "benchmarks", "tests")

@@ -22,8 +22,18 @@ class AddedCost(NamedTuple):
     evaluation: float
 
 
-def step_memory(loss: Loss, parameters: Iterable[Tensor], device: str) -> int:
-    """Return the peak memory of one training step's forward and backward pass in bytes, gradients included."""
+def step_memory(loss: Loss, parameters: Iterable[Tensor], device: str, warmup: int = 0) -> int:
+    """Return the peak memory of one training step's forward and backward pass in bytes, gradients included.
+
+    Args:
+        loss: whose first iteration is measured.
+        parameters: by which the gradient is taken; their gradients from before are dropped, and count as new.
+        device: where they are.
+        warmup: passes before that one; what they allocate and keep does not count.
+    """
+    parameters = list(parameters)
+    for _ in range(warmup):
+        loss(0).backward()
     for parameter in parameters:
         parameter.grad = None
     with peak_memory(device) as peak:

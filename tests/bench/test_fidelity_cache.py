@@ -70,8 +70,10 @@ def test_any_change_of_the_content_is_computed_anew(scaled):
 def test_equal_bytes_of_another_shape_are_another_content(scaled):
     extractor, *_ = scaled
     wide = Extractor("scaled-test", (4,), "float64", Scaled, extractor.weights)
-    assert extract(X, extractor, keep=True).features.shape == (300, 2)
-    assert extract(X.reshape(150, 4), wide, keep=True).features.shape == (150, 4)
+    np.testing.assert_array_equal(extract(X, extractor, keep=True).features, 2 * X)
+    reshaped = X.reshape(150, 4)
+    np.testing.assert_array_equal(extract(reshaped, wide, keep=True).features, 2 * reshaped)
+    assert Scaled.seen == 300 + 150
 
 
 def test_other_weights_of_one_name_are_another_extractor(scaled):

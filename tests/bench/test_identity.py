@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.experiment import Change, Experiment
-from bench.identity import Identity, identify, is_current, why_stale
+from bench.identity import Identity, canonical, identify, is_current, why_stale
 from bench.record import Measured, Record
 from bench.registry import refuse_other_variants, registry
 from bench.settings import read_setting, replace
@@ -253,3 +253,28 @@ def test_the_order_of_keys_changes_no_id() -> None:
 
     assert canonical({"b": 1, "a": [1.5, "x"]}) == '{"a":[1.5,"x"],"b":1}'
     assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+
+
+def test_a_change_holds_for_each_of_the_variants_that_it_names(declared) -> None:
+    declared(after(changes=(Change(2, "x", ("wide", "third")),)))
+    assert why_stale(old("wide")) == "version 2: x"
+    assert is_current(old("plain"))
+
+
+def test_records_of_other_data_are_stale_and_those_of_the_same_are_not(declared) -> None:
+    of_images = identify(registry()["lecture.mnist"], "mnist", "cpu", 0)
+    path, *_ = sorted(of_images.data)
+    assert is_current(of_images)
+    other = dataclasses.replace(of_images, data={**of_images.data, path: "0" * 64})
+    assert why_stale(other) == f"other data: {path}"
+    declared(after())
+    assert why_stale(dataclasses.replace(old(), data={"a": "1", "b": "2"})) == "other data: a, b"
+
+
+def test_seeds_of_streams_have_63_bits_and_nothing_without_a_value_is_hashed() -> None:
+    seeds = [old(seed=seed).stream_seed(stream) for seed in range(8) for stream in ("a", "b", "c", "d")]
+    assert len(set(seeds)) == 32
+    assert min(seeds) >= 0
+    assert 2**62 < max(seeds) < 2**63
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical({"rate": float("nan")})

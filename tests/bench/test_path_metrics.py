@@ -37,6 +37,12 @@ def test_straight_paths_have_straightness_zero_and_the_energy_of_their_lengths()
     assert path_energy(TIMES[::100], v, np.sqrt(squares.mean()))[0] == pytest.approx(0, abs=1e-12)
 
 
+def test_two_times_and_two_paths_are_enough():
+    x, v, step = (part[..., :2, :] for part in lines(np.array([0.0, 2.0])))
+    assert straightness([0.0, 2.0], x, v)[0] == pytest.approx(0, abs=1e-25)
+    assert path_energy([0.0, 2.0], v, 1.0)[0] == pytest.approx(4 * (step**2).sum(1).mean() - 1, rel=1e-12)
+
+
 def test_circles_have_their_closed_forms():
     radius = np.random.default_rng(2).uniform(1, 2, N)
     x, v = circles(TIMES, radius)
@@ -45,8 +51,10 @@ def test_circles_have_their_closed_forms():
     value, se = straightness(TIMES, x, v)
     assert value == pytest.approx(each.mean(), rel=1e-6)
     assert se == pytest.approx(each.std(ddof=1) / np.sqrt(N), rel=1e-6)
-    energy = (radius**2).mean() * np.pi**2 / 4
-    assert path_energy(TIMES, v, 2.0)[0] == pytest.approx(abs(energy - 4) / 4, rel=1e-9)
+    energy = radius**2 * np.pi**2 / 4
+    value, se = path_energy(TIMES, v, 2.0)
+    assert value == pytest.approx(abs(energy.mean() - 4) / 4, rel=1e-9)
+    assert se == pytest.approx(energy.std(ddof=1) / np.sqrt(N) / 4, rel=1e-9)
 
 
 def test_a_straight_path_at_uneven_speed_is_not_straight_in_time():

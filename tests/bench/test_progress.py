@@ -1,6 +1,9 @@
 """The time left, by a clock that the test moves."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from bench.execution import progress
 from bench.execution.plan import plan
@@ -60,3 +63,37 @@ def test_what_is_shown_says_how_many_and_what_failed(fake_paper, clock, capsys) 
     assert "4.0 s  fake.act/plain cpu seed 0: planted" in shown
     assert display.waiting == []
     assert display.seconds_left() == 0
+
+
+def test_on_a_terminal_bars_go_on_until_the_end_and_leave_lines_alone(fake_paper, clock, monkeypatch) -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr(progress, "Console", lambda stderr: terminal)
+    jobs = plan(["fake.act/plain", "fake.act/double"], "cpu", [0])
+    with Display(jobs, kept=0) as display:
+        assert display.bars.live.is_started
+        assert "2 runs to do\n" in screen.getvalue()
+        display(jobs[0], {"event": "start"})
+        display(jobs[0], {"event": "progress", "done": 3, "total": 9, "note": "loss 1"})
+        mine, every = (task for task in reversed(display.bars.tasks))
+        assert (mine.description, mine.completed, mine.total) == ("fake.act/plain cpu seed 0", 3, 9)
+        assert mine.fields["note"] == "3/9 loss 1"
+        assert (every.completed, every.total, every.fields["note"]) == (0, 2, "0/2  about 40 s left")
+        display.bars.refresh()
+        shown = screen.getvalue()
+        assert "all runs" in shown
+        assert "3/9 loss 1" in shown
+        clock[0] = 4.0
+        display(jobs[0], {"event": "end", "status": "done", "message": None})
+        assert [task.fields["note"] for task in display.bars.tasks] == ["1/2  about 4 s left"]
+        assert "[1/2] done           4.0 s  fake.act/plain cpu seed 0\n" in screen.getvalue()
+    assert not display.bars.live.is_started
+    assert screen.getvalue().rstrip().endswith("\x1b[2K")  # the bars are wiped
+
+
+def test_elsewhere_there_are_no_bars(fake_paper, clock, capsys) -> None:
+    jobs = plan(["fake.act/plain"], "cpu", [0])
+    with Display(jobs, kept=0) as display:
+        assert not display.bars.live.is_started
+        display(jobs[0], {"event": "start"})
+    assert capsys.readouterr().err == "1 runs to do\n"

@@ -6,7 +6,9 @@ import dataclasses
 import io
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -163,6 +165,16 @@ def test_gas_is_standardised_with_the_test_rows_too():
     assert (np.abs(joined(parts, "train", "validation").mean(0)) > 1e-6).all()
 
 
+def test_gas_is_read_without_what_is_no_sensor(folder, monkeypatch):
+    rng = np.random.default_rng(9)
+    columns = {name: rng.exponential(size=300) for name in ("Time", "Meth", "a", "Eth", "b", "c")}
+    put(folder, "gas/ethylene_CO.pickle", b"")
+    monkeypatch.setattr(tabular, "read_old_frame", lambda path: dict(columns))
+    expect(monkeypatch, "gas", 3, 243, 27, 30)
+    direct = tabular.split_gas(np.stack([columns[name] for name in "abc"], axis=1))
+    assert (joined(tabular.load("gas")) == joined(direct)).all()
+
+
 # HEPMASS
 
 
@@ -261,6 +273,21 @@ def test_every_tabular_set_is_registered():
     assert set(tabular.names()) <= set(registry.names())
 
 
+def test_numbers_of_rows_and_columns_are_the_published_ones():
+    sizes = {name: recipe.sizes for name, recipe in tabular._RECIPES.items()}
+    assert {name: sum(sizes[name]) for name in ("power", "gas", "miniboone")} == {
+        "power": 2_049_280, "gas": 1_052_065, "miniboone": 36_488,
+    }  # fmt: skip
+    assert sizes["hepmass"] == (315_123, 35_013, 174_987)
+    assert sizes["bsds300"] == (1_000_000, 50_000, 250_000)
+    train, validation, test = sizes["miniboone_heldout"]
+    assert (train + validation, test) == sizes["miniboone"][1:]
+    assert validation == (train + validation) // 10
+    assert {name: recipe.d for name, recipe in tabular._RECIPES.items()} == {
+        "power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "miniboone_heldout": 43, "bsds300": 63,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["power", "gas", "hepmass", "miniboone", "miniboone_heldout", "bsds300"])
 def test_an_absent_set_says_how_to_get_it(folder, name):
     with pytest.raises(UserError, match=f"data set {name} is not here: {registry.get(name).mend}"):
@@ -310,6 +337,17 @@ def test_values_that_are_not_finite_are_refused(folder, monkeypatch):
         tabular.load("power")
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_one_value_that_is_not_finite_is_enough(folder, monkeypatch, part):
+    parts = {name: np.ones((9, 3)) for name in ("train", "validation", "test")}
+    parts[part][4, 1] = np.inf
+    put(folder, "power/data.npy", b"")
+    recipe = tabular._Recipe(lambda paths: tabular.TabularSet(**parts), 3, (9, 9, 9))
+    monkeypatch.setitem(tabular._RECIPES, "power", recipe)
+    with pytest.raises(UserError, match="power has values that are not finite"):
+        tabular.load("power")
+
+
 def test_another_miniboone_file_is_refused(folder):
     put(folder, "miniboone/data.npy", npy(np.zeros((36488, 43))))
     with pytest.raises(
@@ -330,6 +368,17 @@ def test_bsds300_is_read_as_it_is(folder, monkeypatch):
     place.write_bytes(place.read_bytes()[:300])
     with pytest.raises(UserError, match="bsds300 can not be read"):
         tabular.load("bsds300")
+
+
+def test_the_parts_of_bsds300_are_those_of_their_names(folder, monkeypatch):
+    """With a stand-in for h5py: what is read is a mapping of names to arrays."""
+    parts = {name: np.full((9, 3), float(i)) for i, name in enumerate(("train", "validation", "test"))}
+    put(folder, "BSDS300/BSDS300.hdf5", b"")
+    stand_in = SimpleNamespace(File=lambda path, mode: nullcontext(parts))
+    monkeypatch.setitem(sys.modules, "h5py", stand_in)
+    expect(monkeypatch, "bsds300", 3, 9, 9, 9)
+    read = tabular.load("bsds300")
+    assert [np.unique(part).tolist() for part in (read.train, read.validation, read.test)] == [[0], [1], [2]]
 
 
 def test_bsds300_without_h5py_says_what_to_install(folder, monkeypatch):

@@ -1,5 +1,9 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.stats import norm
 
 from bench.data import toy2d
 from bench.errors import UserError
@@ -26,6 +30,119 @@ def test_halves_of_a_draw_have_one_density(name: str) -> None:
     assert (np.abs(first.mean(0) - second.mean(0)) < error).all()
 
 
+Points = NDArray[np.float64]
+
+
+def grid(n: int, *more: int) -> list[Points]:
+    """Return the middles of n, m, ... equal parts of [0, 1], every combination of them, flat."""
+    return [u.ravel() for u in np.meshgrid(*((np.arange(k) + 0.5) / k for k in (n, *more)))]
+
+
+def polar(radius: Points | float, angle: Points) -> Points:
+    return np.stack((radius * np.cos(angle), radius * np.sin(angle)), 1)
+
+
+def rings_of(*radii: float) -> Points:
+    return np.concatenate([polar(r, 2 * np.pi * u) for r in radii for u in grid(1000)])
+
+
+def half_circles(shift: Points | float = 0.0) -> Points:
+    (u,) = grid(1000)
+    upper = polar(1.0, np.pi * u)
+    return np.concatenate((upper, (1.0, 0.5) - upper)) + shift
+
+
+def eight(radius: float) -> Points:
+    return polar(radius, np.pi * np.arange(8) / 4)
+
+
+def spiral() -> Points:
+    (u,) = grid(4000)
+    return polar(np.pi * (1.5 + 3 * u), np.pi * (1.5 + 3 * u)) / 5
+
+
+def pinwheel() -> Points:
+    u, v = grid(300, 20)
+    along, across = norm.ppf(u, 1, 0.3), norm.ppf(v, 0, 0.1)
+    turn = 0.25 * np.exp(along)
+    arms = []
+    for k in range(5):
+        angle = 2 * np.pi * k / 5 + turn
+        rows = (
+            along * np.cos(angle) + across * np.sin(angle),
+            across * np.cos(angle) - along * np.sin(angle),
+        )
+        arms.append(2 * np.stack(rows, 1))
+    return np.concatenate(arms)
+
+
+def two_arms() -> Points:
+    u, v, w = grid(1000, 5, 5)
+    phi = 3 * np.pi * np.sqrt(u)
+    arm = (np.stack((-phi * np.cos(phi), phi * np.sin(phi)), 1) + 0.5 * np.stack((v, w), 1)) / 3
+    return np.concatenate((arm, -arm))
+
+
+def board() -> Points:
+    u, v = grid(50, 50)
+    dark = [(i, j) for i in range(-2, 2) for j in range(-2, 2) if (i + j) % 2 == 0]
+    return np.concatenate([2 * np.stack((i + u, j + v), 1) for i, j in dark])
+
+
+def sickle() -> Points:
+    u, v = grid(30, 600)
+    return polar(norm.ppf(u, 2, 0.2), norm.ppf(v, np.pi / 2, np.pi / 5)) - (0.0, 1.5)
+
+
+def s_curve() -> Points:
+    (u,) = grid(4000)
+    phi = 1.5 * np.pi * (2 * u - 1)
+    return 1.5 * np.stack((np.sin(phi), np.sign(phi) * (np.cos(phi) - 1)), 1)
+
+
+def moved_moons() -> Points:
+    return np.concatenate([3 * half_circles(0.2 * u) - 1 for u in grid(20)[0]])
+
+
+SCALE = 7 / np.sqrt(0.51272 + 0.01)
+"""Of `moons-bridge`: 7 over the deviation of all coordinates, of which the half circles have the variance 0.51272."""
+
+WITHOUT_NOISE: dict[str, tuple[Callable[[], Points], float]] = {
+    "swissroll": (spiral, 1 / 5),
+    "circles": (lambda: rings_of(3, 1.5), 0.24),
+    "rings": (lambda: rings_of(3, 2.25, 1.5, 0.75), 0.08),
+    "moons": (lambda: 2 * half_circles() - (1.0, 0.2), 0.2),
+    "8gaussians": (lambda: eight(4 / 1.414), 0.5 / 1.414),
+    "pinwheel": (pinwheel, 0.0),
+    "2spirals": (two_arms, 0.1),
+    "checkerboard": (board, 0.0),
+    "crescent": (sickle, 0.0),
+    "moons-cfm": (lambda: 2 * half_circles() - (1.0, 0.0), 0.1),
+    "moons-bridge": (lambda: SCALE * (half_circles() - 0.375), SCALE * 0.1),
+    "moons-notebook": (moved_moons, 0.0),
+    "8gaussians-cfm": (lambda: eight(5), 1.0),
+    "8gaussians-bridge": (lambda: eight(12), 1.5),
+    "8gaussians-notebook": (lambda: eight(5), 0.1**0.5),
+    "scurve": (s_curve, 0.075),
+}
+"""The points of each set before the normal noise, on a fine grid, and the noise's standard deviation."""
+
+
+@pytest.mark.parametrize("name", toy2d.names())
+def test_the_characteristic_function_is_that_of_the_definition(name: str) -> None:
+    """E exp(i w . x) is that of the points without noise times exp(-(s |w|)^2 / 2), at w of many lengths."""
+    make, std = WITHOUT_NOISE[name]
+    clean, n = make(), 40_000
+    drawn = toy2d.draw(name, n, rng())
+    scale = np.sqrt((clean**2).mean() + std**2)
+    for length in (0.5, 1, 2, 4, 8):
+        w = length / scale * polar(1.0, np.pi * np.arange(8) / 8 + 0.1).T
+        expected = np.exp(1j * clean @ w).mean(0) * np.exp(-((std * length / scale) ** 2) / 2)
+        found = np.exp(1j * drawn @ w).mean(0)
+        # 40 complex numbers, each with a deviation of at most n^(-1/2)
+        assert np.abs(found - expected).max() < 4 / np.sqrt(n)
+
+
 def test_swissroll_and_moons_are_scikit_learns() -> None:
     from sklearn.datasets import make_moons, make_swiss_roll
 
@@ -42,7 +159,8 @@ def test_swissroll_and_moons_are_scikit_learns() -> None:
     ("name", "radii", "noise"), [("circles", (3, 1.5), 0.24), ("rings", (3, 2.25, 1.5, 0.75), 0.08)]
 )
 def test_circles_have_their_radii_each_as_often(name: str, radii: tuple[float, ...], noise: float) -> None:
-    r = np.linalg.norm(toy2d.draw(name, 20_000, rng()), axis=1)
+    x = toy2d.draw(name, 20_000, rng())
+    r, sector = np.linalg.norm(x, axis=1), np.floor(np.arctan2(x[:, 1], x[:, 0]) / (np.pi / 4)) % 4
     nearest = np.abs(r[:, None] - np.array(radii)).argmin(1)
     for i, radius in enumerate(radii):
         ring = r[nearest == i]
@@ -50,6 +168,9 @@ def test_circles_have_their_radii_each_as_often(name: str, radii: tuple[float, .
         # E r exceeds the radius by about noise^2 / (2 radius)
         assert ring.mean() == pytest.approx(radius + noise**2 / (2 * radius), abs=0.01)
         assert ring.std() == pytest.approx(noise, rel=0.05)
+    largest = nearest == 0  # far out the noise along the radius is that of one direction, the same in all
+    stds = [r[largest & (sector == k)].std() for k in range(4)]
+    assert stds == pytest.approx([noise] * 4, rel=0.08)
 
 
 def test_eight_gaussians() -> None:
@@ -142,10 +263,9 @@ def test_crescent_is_normal_in_polar_coordinates() -> None:
 def test_mixture_on_the_line() -> None:
     x = toy2d.gaussian_mixture_1d(50_000, rng())
     assert x.shape == (50_000, 1)
-    mean = sum(toy2d.MIXTURE_MEANS) / 3
-    second = sum(m**2 for m in toy2d.MIXTURE_MEANS) / 3 + toy2d.MIXTURE_VARIANCE
-    assert x.mean() == pytest.approx(mean, abs=0.05)
-    assert (x**2).mean() == pytest.approx(second, rel=0.02)
+    for w in (0.3, 0.7, 1.5, 3.0):
+        expected = np.exp(1j * w * np.array([-2.8, -0.9, 2.0])).mean() * np.exp(-0.4 * w**2 / 2)
+        assert abs(np.exp(1j * w * x).mean() - expected) < 4 / 50_000**0.5
     assert np.array_equal(x, toy2d.gaussian_mixture_1d(50_000, rng()))
 
 

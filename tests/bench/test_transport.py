@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.metrics.transport import mmd, mmd_biased, paired, sliced_wasserstein2, wasserstein2
+from bench.metrics.transport import gaussian, mmd, mmd_biased, paired, sliced_wasserstein2, wasserstein2
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -162,13 +162,31 @@ def test_mmd_of_a_reference_without_a_scale_is_refused():
         (normal(3, 2), normal(3, 2), "3 points a sample are too few: give at least 4"),
         (normal(9, 2), np.full((9, 2), np.nan), "not finite"),
         (np.full((9, 2), np.inf), normal(9, 2), "not finite"),
+        (np.where(np.arange(18).reshape(9, 2) == 5, np.nan, 1.0), normal(9, 2), "not finite"),
+        (normal(9, 2), np.where(np.arange(18).reshape(9, 2) == 5, np.inf, 1.0), "not finite"),
     ],
-    ids=["N", "D", "1-D", "no column", "few", "nan", "inf"],
+    ids=["N", "D", "1-D", "no column", "few", "nan", "inf", "one nan", "one inf"],
 )
 def test_bad_samples_are_refused_by_all(measure, x, y, fault):
     with pytest.raises(UserError, match=fault) as error:
         measure(x, y)
     assert "\n" not in str(error.value)
+
+
+def test_the_kernel_is_its_formula_and_the_bandwidth_the_median_distance_of_the_reference():
+    from scipy.spatial.distance import pdist
+
+    a, b = normal(3, 2, 1), normal(5, 2, 2)
+    expected = [[np.exp(-np.sum((u - v) ** 2) / (2 * 1.3**2)) for v in b] for u in a]
+    np.testing.assert_allclose(gaussian(1.3)(a, b), expected, rtol=1e-12)
+    x, y = normal(30, 2, 1), np.exp(normal(30, 2, 2))  # a median far from the mean
+    assert mmd(x, y) == mmd(x, y, sigma=float(np.median(pdist(y))))
+
+
+def test_four_points_a_sample_are_enough():
+    x = np.arange(4.0)[:, None]
+    assert wasserstein2(x, x + 2) == 2
+    assert len(paired(x, x)[0]) == 4
 
 
 def test_samples_may_be_float32_and_are_not_changed():

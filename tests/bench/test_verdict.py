@@ -235,3 +235,90 @@ def test_lost_runs_are_those_of_the_claims_own_variant(fake_paper):
     }
     order = claim(kind="ratio", value=0.5, against={"variant": "double"})
     assert judge(order, runs).reason == ""
+
+
+MISSED = "the 95 % interval includes the limit"
+
+
+@pytest.mark.parametrize(
+    ("relation", "values", "verdict", "reason"),
+    [
+        ("<", (1.0, 1.1, 0.9), "reproduced", ""),
+        ("<", (3.0, 3.1, 2.9), "not reproduced", ""),  # the opposite holds
+        ("<", (1.0, 2.0, 3.0), "not reproduced", MISSED),
+        ("<", (2.0, 2.0, 2.0), "not reproduced", MISSED),
+        ("<=", (3.0, 3.1, 2.9), "not reproduced", ""),
+        ("<=", (1.0, 2.0, 3.0), "not reproduced", MISSED),
+        (">", (3.0, 3.1, 2.9), "reproduced", ""),
+        (">", (1.0, 1.1, 0.9), "not reproduced", ""),
+        (">", (1.0, 2.0, 3.0), "not reproduced", MISSED),
+        (">", (2.0, 2.0, 2.0), "not reproduced", MISSED),
+        (">=", (1.0, 1.1, 0.9), "not reproduced", ""),
+        (">=", (1.0, 2.0, 3.0), "not reproduced", MISSED),
+    ],
+)
+def test_a_bound_says_whether_the_opposite_holds_or_nothing_does(
+    fake_paper, relation, values, verdict, reason
+):
+    found = judged(claim(kind="bound", relation=relation, value=2.0), plain=values)
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("difference", "plain", "reason"),
+    [
+        (True, (0.5, 0.51, 0.49), ""),  # larger, though less than one larger
+        (True, (-0.5, -0.51, -0.49), None),
+        (False, (1.5, 1.51, 1.49), ""),  # larger, though less than twice as large
+        (False, (0.5, 0.51, 0.49), None),
+    ],
+)
+def test_sides_are_equal_at_a_difference_of_zero_and_a_quotient_of_one(fake_paper, difference, plain, reason):
+    order = claim(
+        kind="order", value=None, relation="<", against={"variant": "double"}, difference=difference
+    )
+    base = 0.0 if difference else 1.0
+    found = judged(order, plain=plain, double=(base, base, base))
+    assert found.verdict == ("reproduced" if reason is None else "not reproduced")
+    assert found.reason == (reason or "")
+
+
+def test_a_value_at_its_tolerance_is_reproduced_and_the_base_is_the_documented_number(fake_paper):
+    half = claim(tolerance=0.5)
+    assert judged(half, plain=(3.0,)).verdict == "reproduced"  # 2 + 50 % of 2
+    assert judged(half, plain=(3.001,)).verdict == "not reproduced"  # though within 50 % of itself
+    negative = claim(value=-2.0, tolerance=0.5, kind="ratio", against={"variant": "double"})
+    assert judged(negative, plain=(-3.0,), double=(1.0,)).verdict == "reproduced"
+    assert judged(negative, plain=(-3.1,), double=(1.0,)).verdict == "not reproduced"
+
+
+def test_the_protocols_of_what_is_compared_are_told_each_once(fake_paper):
+    runs = [record("plain", seed, 2.0) for seed in range(3)]
+    runs[2].metrics["max_error"] = Measured(2.0, "", "another")
+    runs.append(record("plain", 3, 2.0, metric="nfe"))  # without the metric
+    assert judge(claim(), {("fake.act", "plain"): runs}).protocol == "another, p"
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured", "verdict"),
+    [
+        ("test_accuracy", 3.0, "exceeded"),  # higher is better
+        ("test_accuracy", 1.0, "not reproduced"),
+        ("max_error", 1.0, "exceeded"),
+        ("max_error", 3.0, "not reproduced"),
+        ("nfe_ratio", 1.0, "not reproduced"),  # neither is better
+        ("nfe_ratio", 3.0, "not reproduced"),
+    ],
+)
+def test_what_is_better_is_the_metrics_own(fake_paper, metric, measured, verdict):
+    runs = {("fake.act", "plain"): [record("plain", 0, measured, metric=metric)]}
+    assert judge(claim(metric=metric), runs).verdict == verdict
+
+
+def test_the_highest_tier_with_records_settles(fake_paper):
+    runs = [record("plain", seed, 9.0) for seed in range(3)]
+    for seed in range(2):
+        runs.append(record("plain", seed, 2.0))
+        object.__setattr__(runs[-1].identity, "tier", "gpu")
+    found = judge(claim(), {("fake.act", "plain"): runs})
+    assert (found.verdict, found.tier, found.values) == ("reproduced", "gpu", (2.0, 2.0))

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.stats import norm
 from torch import Tensor, nn
 
 from bench.execution.run import Run
@@ -21,6 +23,7 @@ from replications.ffjord.experiments.density_integral.run import (
     ladder,
     log_density,
     map_mass,
+    masses,
     trapezoid,
 )
 from replications.flows.density.cnf import CNF
@@ -129,6 +132,35 @@ def test_float32_leaves_out_what_it_can_not_reach(tmp_path: Path) -> None:
     ladder(run, bent().float(), line(12.0, 50).float(), config, "rule")
     assert set(run.metrics) == {"mass_error[0.01, float32]", "nfe[0.01, float32]"}
     assert run.curves["nfe/tolerance[float32]"].x == (1e-2,)
+
+
+def test_divergence_and_masses_of_a_stretched_normal_density(tmp_path: Path) -> None:
+    """The flow is N(0, e^2): its divergence from the mixture, and what lies outside [-8, 8], are integrals."""
+    run = Run(identify(DENSITY_INTEGRAL, "published", "smoke", 0), tmp_path)
+    config = dataclasses.replace(
+        DENSITY_INTEGRAL.configure("published", "smoke"), reach=8.0, points=801, small_batch=7
+    )
+    masses(run, CNF(Stretch(-1.0), StandardNormal(1)).float(), config)
+    found = {key: measured.value for key, measured in run.metrics.items()}
+    parts, flow = [norm(m, 0.4**0.5) for m in MEANS], norm(0, math.e)
+
+    def integrand(x: float) -> float:
+        p = sum(part.pdf(x) for part in parts) / 3
+        return float(p * (math.log(p) - flow.logpdf(x)))
+
+    kl = quad(integrand, -8, 8, points=MEANS, epsabs=1e-10)[0]
+    assert found["kl"] == pytest.approx(kl, rel=1e-4)
+    outside = 2 * flow.sf(8)
+    assert outside > 1e-3
+    assert found["mass_error[ends]"] == pytest.approx(outside, rel=1e-4)
+    # The integral misses what is outside too; the trapezoidal rule is far more accurate.
+    assert found["mass_error[1e-05]"] == pytest.approx(outside, abs=2e-5)
+    assert found["mass_error[1e-05, 7 at a time]"] == pytest.approx(outside, abs=2e-5)
+    assert found["mass_error[rule]"] < 1e-4
+    densities = {name: np.array(run.curves[f"density[{name}]"].y) for name in ("learned", "data")}
+    x = np.array(run.curves["density[data]"].x)
+    np.testing.assert_allclose(densities["learned"], flow.pdf(x), rtol=1e-4)
+    np.testing.assert_allclose(densities["data"], sum(part.pdf(x) for part in parts) / 3, rtol=1e-9)
 
 
 @pytest.fixture(scope="module")

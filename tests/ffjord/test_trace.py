@@ -18,12 +18,17 @@ from replications.ffjord.experiments.trace import figures
 from replications.ffjord.experiments.trace.declaration import TRACE
 from replications.ffjord.experiments.trace.probes import Estimated, count
 from replications.ffjord.experiments.trace.run import (
+    Series,
+    measure,
     record_exponent,
+    record_moments,
     variance_of_means,
 )
 from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.priors import StandardNormal
+from replications.flows.fields.mlp import MlpField
+from replications.tasks.trace.methods import TraceMethod
 
 T = torch.tensor(0.5, dtype=torch.float64)
 
@@ -55,6 +60,48 @@ def test_exponents_come_from_the_largest_dimensions(tmp_path: Path) -> None:
     measured = run.metrics["scaling_exponent[law/D]"]
     assert measured.value == pytest.approx(2.0, abs=1e-12)
     assert measured.protocol == "protocol/D = 8, 16, 32, 64"
+
+
+def test_bias_variance_and_their_errors_are_those_of_the_draws(tmp_path: Path) -> None:
+    run = Run(identify(TRACE, "fixed", "smoke", 0), tmp_path)
+    config = TRACE.configure("fixed", "smoke")
+    j = torch.tensor(
+        [[[1.0, 2.0], [0.0, 3.0]], [[0.5, -1.0], [3.0, 1.5]]], dtype=torch.float64
+    )  # traces 4 and 2
+    values = torch.tensor(
+        [[5.0, 2.0], [7.0, 2.0], [4.0, 3.0], [4.0, 5.0]], dtype=torch.float64
+    )  # means 5 and 3
+    record_moments(run, "gaussian", values, j, config, "p")
+    found = run.metrics
+    variance = (6 / 3 + 6 / 3) / 2
+    assert found["trace_bias[gaussian]"].value == pytest.approx(1.0)
+    assert found["trace_bias[gaussian]"].n == 8
+    assert found["trace_bias[gaussian]"].se == pytest.approx((variance / 8) ** 0.5)
+    assert found["ratio[bias/standard error: gaussian]"].value == pytest.approx(1 / (variance / 8) ** 0.5)
+    assert found["trace_variance[gaussian]"].value == pytest.approx(variance)
+    # 2 |A|_F^2 of both symmetric parts: 2 (1 + 9 + 2) and 2 (0.25 + 2.25 + 2)
+    closed = (24 + 9) / 2
+    assert found["ratio[variance/closed form: gaussian]"].value == pytest.approx(variance / closed)
+    assert run.curves["variance/K[gaussian]"].y[0] == pytest.approx(variance)
+
+
+def test_a_method_is_warmed_up_timed_and_weighed() -> None:
+    field = MlpField(3, (4,), generator()).double()
+    done: list[int] = []
+    kept: list[Tensor] = []
+
+    def work(field: MlpField, t: Tensor, x: Tensor, eps: Tensor) -> None:
+        done.append(len(x))
+        kept[:] = [torch.empty(1000, dtype=torch.uint8)]
+
+    series = Series([], [], [])
+    method = TraceMethod(lambda n, b: 0, work)
+    measure(series, method, field, normal(5, 3), normal(1, 5, 3), repeats=4, weigh=False)
+    assert done == [5] * (2 + 4)  # two that are not timed
+    assert (series.dims, len(series.seconds), series.memory) == ([3], 1, [])
+    measure(series, method, field, normal(5, 3), normal(1, 5, 3), repeats=1, weigh=True)
+    assert len(done) == 6 + 2 + 1 + 1
+    assert series.memory == [1000]
 
 
 class Linear(nn.Module):

@@ -150,6 +150,9 @@ def test_variants_share_reference_and_noise(tmp_path: Path, variant: str) -> Non
     assert torch.equal(*(e.labels for e in evaluations))
     drawn = [e.draw(flow, equal_steps("euler", 1), labels).images for e in evaluations]
     assert torch.equal(*drawn)
+    # With v = 0 a sample is its noise, by whatever solver.
+    assert torch.equal(drawn[0], evaluations[0].draw(flow, equal_steps("midpoint", 4), labels).images)
+    assert torch.equal(drawn[0], evaluations[0].draw(flow, adaptive(config), labels).images)
 
 
 def test_a_loss_is_that_of_the_iterations_images_draws_and_dropped_labels(tmp_path: Path) -> None:

@@ -92,6 +92,19 @@ def test_draws_depend_on_the_generator_alone(name: str) -> None:
     assert {first.x0.dtype, first.t.dtype} == {torch.float64}
 
 
+class Middle(LinearPath):
+    """A path of which only the middle half of the time is used."""
+
+    times = (0.25, 0.75)
+
+
+def test_times_are_uniform_over_those_of_the_path() -> None:
+    t = draw(FlowMatching(Middle()), normal(4000, 2), generator()).t
+    assert t.min() == pytest.approx(0.25, abs=0.01)
+    assert t.max() == pytest.approx(0.75, abs=0.01)
+    assert t.var().item() == pytest.approx(0.25 / 12, rel=0.1)
+
+
 def test_methods_are_those_of_the_papers() -> None:
     assert METHODS["fm-ot"](0.2) == FlowMatching(OptimalTransportPath(0.2), independent)
     assert METHODS["i-cfm"](0.1) == FlowMatching(LinearPath(0.1), independent)

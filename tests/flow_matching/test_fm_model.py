@@ -22,6 +22,7 @@ from replications.flow_matching.paths import (
     OptimalTransportPath,
     VariancePreservingPath,
 )
+from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.divergence import exact as exact_divergence
 from replications.flows.density.integration import Integration
@@ -189,6 +190,15 @@ def test_flows_of_a_class_share_the_network_and_differ_by_class() -> None:
         of_class(flow, torch.tensor([3]))
     with pytest.raises(UserError, match="no classes"):
         of_class(build_images((1, 4, 4), 4, mult=(1,), depth=1), torch.tensor([0]))
+
+
+def test_a_flow_of_a_class_runs_over_the_times_of_the_flow() -> None:
+    flow = build_images((1, 4, 4), 4, mult=(1,), depth=1, attention=(), classes=2, times=(0.25, 0.75))
+    given = of_class(flow, torch.tensor([0, 1])).flow
+    assert isinstance(given, CNF)
+    assert given.T == 0.5
+    assert isinstance(given.field, Reversed)
+    assert given.field.end == 0.75
 
 
 def test_normal_density_of_images() -> None:

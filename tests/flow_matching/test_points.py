@@ -8,6 +8,7 @@ import torch
 from planted_velocities import Fixed, Growing, Turning, normal
 from torch import Tensor
 
+from bench.metrics.classification import c2st
 from bench.metrics.transport import mmd, sliced_wasserstein2
 from replications.flow_matching import points
 from replications.flow_matching.model import flow_of
@@ -37,7 +38,8 @@ def test_each_distance_is_its_own() -> None:
     assert found.sliced_wasserstein2 == pytest.approx(sliced)
     assert sliced < found.wasserstein2
     assert (found.mmd, found.mmd_se) == pytest.approx(mmd(x.numpy(), y.numpy()))
-    assert found.c2st_se == pytest.approx(100 * math.sqrt(found.c2st / 100 * (1 - found.c2st / 100) / 60))
+    assert (found.c2st, found.c2st_se) == c2st(x.numpy(), y.numpy(), np.random.default_rng(2))
+    assert found.c2st != c2st(x.numpy(), y.numpy(), np.random.default_rng(1))[0]
 
 
 def test_a_classifier_tells_samples_of_another_law_and_not_those_of_the_same() -> None:
@@ -59,6 +61,20 @@ def test_samples_are_decoded_and_their_evaluations_are_those_of_one_solve(method
     assert found.nfe == nfe
     torch.testing.assert_close(found.points, base + C)
     assert found.seconds > 0
+
+
+def test_a_time_is_the_median_of_as_many_solves_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, seconds, solves = flow(Fixed(C)), [0.0], iter((9.0, 9.0, 1.0, 8.0, 2.0))
+    decode = trained.decode
+
+    def slow(z: Tensor, integration: Integration) -> Tensor:
+        """The first solve gives the samples, the second warms up."""
+        seconds[0] += next(solves)
+        return decode(z, integration)
+
+    monkeypatch.setattr(trained, "decode", slow)
+    monkeypatch.setattr("bench.measure.clock.time.perf_counter", lambda: seconds[0])
+    assert points.sampled(trained, normal(5), points.equal_steps("euler", 1), repeats=3).seconds == 2.0
 
 
 def test_few_steps_give_their_own_samples_evaluations_and_distances() -> None:

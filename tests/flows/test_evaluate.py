@@ -25,6 +25,7 @@ class Growth(nn.Module):
         self.a = nn.Parameter(torch.tensor(RATE, dtype=torch.float64))
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        assert self.a.dtype == x.dtype  # as a product of matrices wants it
         return self.a * x
 
     def pushforward(self, t: Tensor, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

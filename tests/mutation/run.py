@@ -1,192 +1,181 @@
 """Change sources one place at a time and see whether the tests that guard them fail.
 
-`python tests/mutation/run.py` takes a fixed sample of every target, `--all` every mutant, `--target PATTERN` some.
-Each mutant runs in a child that is forked once the heavy libraries are imported, so that a test costs what it takes.
-Exits with 1 where fewer than nine of ten are noticed, with 2 where tests fail on an unchanged source.
+`python tests/mutation` runs a fixed sample of every target's mutants and every planted fault; `--all` runs every
+mutant, `--target PATTERN` the sources it matches, `--planted` the planted faults alone. Exits with 1 where fewer than
+nine of ten mutants are noticed or a planted fault is not, with 2 where an entry of the lists is out of date or tests
+fail on an unchanged source.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fnmatch
-import importlib.abc
-import importlib.util
 import os
 import random
-import signal
 import sys
-import time
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from operators import Mutant, mutants
-from targets import EQUIVALENT, TARGETS, Target
+from mutation.equivalent import EQUIVALENT
+from mutation.forked import ROOT, End, Work, preload, run_all
+from mutation.operators import Mutant, mutants
+from mutation.planted import PLANTED, Fault
+from mutation.targets import TARGETS, Target
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 120.0
-"""Seconds after which a mutant counts as noticed: it made a test hang."""
 WANTED = 0.9
+PATIENCE = 30.0, 10.0
+"""A child hangs after so many seconds and so many times what the tests take on the unchanged source."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: `killed`, `survived` or `timeout`."""
+    """What became of a mutant or a planted fault."""
 
-    target: Target
-    mutant: Mutant
-    end: str
+    target: Target | Fault
+    change: str
+    how: str
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds one module with another source in place of its own."""
+def text_of(source: str) -> str:
+    """Return the text of a source file."""
+    return (ROOT / source).read_text(encoding="utf-8")
 
-    def __init__(self, name: str, path: Path, source: str) -> None:
-        self.name, self.path, self.source = name, path, source
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return the module's specification where it is the changed one."""
-        if name != self.name:
-            return None
-        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+def modules() -> dict[str, str]:
+    """Return the path of every test module by its name; no two have the same."""
+    return {path.stem: str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 
-    def create_module(self, spec: Any) -> None:
-        """Leave it to Python."""
 
-    def exec_module(self, module: Any) -> None:
-        """Run the changed source as the module."""
-        exec(compile(self.source, str(self.path), "exec"), module.__dict__)
+def key(lines: Sequence[str], mutant: Mutant) -> tuple[str, str, str]:
+    """Return what `EQUIVALENT` calls a mutant: its line's text, the text before and after."""
+    return lines[mutant.line - 1].strip(), mutant.before, mutant.after
 
 
 def chosen(target: Target, everything: bool) -> list[Mutant]:
     """Return the mutants of a target that are run, by line."""
-    source = (ROOT / target.source).read_text(encoding="utf-8")
-    lines = source.splitlines()
-    found = [m for m in mutants(source) if not _equivalent(target, lines[m.line - 1].strip(), m)]
+    text = text_of(target.source)
+    lines, equivalent = text.splitlines(), EQUIVALENT.get(target.source, {})
+    found = [m for m in mutants(text) if key(lines, m) not in equivalent]
     if everything or len(found) <= target.sample:
         return found
     return sorted(random.Random(target.source).sample(found, target.sample), key=lambda m: m.line)
 
 
-def _equivalent(target: Target, line: str, mutant: Mutant) -> bool:
-    return (target.source, line, mutant.after) in EQUIVALENT
-
-
-def child(target: Target, mutant: Mutant) -> int:
-    """Run the tests of a target on a mutant in this process; return pytest's exit code."""
-    name = target.source.removesuffix(".py").replace("/", ".")
-    sys.meta_path.insert(0, Changed(name, ROOT / target.source, mutant.source))
-    import pytest
-
-    with open(os.devnull, "w") as nothing:
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(nothing.fileno(), 2)
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *target.tests.split()]))
-
-
-def run_all(work: list[tuple[Target, Mutant]], workers: int, quiet: bool = False) -> list[Outcome]:
-    """Run all mutants, some at a time."""
-    waiting, running, done = list(reversed(work)), {}, []
-    while waiting or running:
-        while waiting and len(running) < workers:
-            target, mutant = waiting.pop()
-            pid = os.fork()
-            if pid == 0:
-                os.setpgid(0, 0)
-                os._exit(_guarded(target, mutant))
-            running[pid] = target, mutant, time.monotonic()
-        for pid in list(running):
-            target, mutant, begun = running[pid]
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            late = time.monotonic() - begun > LIMIT
-            if ended == 0 and late:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            if ended or late:
-                del running[pid]
-                end = (
-                    "timeout"
-                    if not ended
-                    else "survived"
-                    if os.waitstatus_to_exitcode(status) == 0
-                    else "killed"
-                )
-                done.append(Outcome(target, mutant, end))
-                if end == "survived" and not quiet:
-                    print(f"survived {target.source} {mutant}", flush=True)
-        time.sleep(0.02)
-    return done
-
-
-def _guarded(target: Target, mutant: Mutant) -> int:
-    try:
-        return child(target, mutant)
-    except BaseException:
-        return 1
-
-
-def preload() -> None:
-    """Import what takes long, so that every child has it; nothing of this project."""
-    import matplotlib.pyplot  # noqa: F401
-    import pandas  # noqa: F401
-    import pytest  # noqa: F401
-    import scipy.integrate  # noqa: F401
-    import scipy.optimize  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import sklearn.ensemble  # noqa: F401
-    import torch
-    import torchdiffeq  # noqa: F401
-
-    torch.set_num_threads(1)
-
-
-def table(outcomes: list[Outcome]) -> str:
-    """Return the outcome of every target as Markdown, and each survivor."""
-    lines = ["| source | mutants | noticed |", "|:--|--:|--:|"]
-    for target in dict.fromkeys(o.target for o in outcomes):
-        mine = [o for o in outcomes if o.target == target]
-        lines.append(f"| {target.source} | {len(mine)} | {sum(o.end != 'survived' for o in mine)} |")
-    noticed = sum(o.end != "survived" for o in outcomes)
-    lines.append(f"| all | {len(outcomes)} | {noticed} |")
-    survivors = [f"- {o.target.source} {o.mutant}" for o in outcomes if o.end == "survived"]
-    reasons = [
-        f"- {source} `{line}` -> `{after}`: {why}" for (source, line, after), why in EQUIVALENT.items()
+def out_of_date() -> list[str]:
+    """Return the entries of the lists that no longer fit the sources."""
+    wrong = [
+        f"planted fault {fault.name!r}: its text is {text_of(fault.source).count(fault.old)} times in {fault.source}"
+        for fault in PLANTED
+        if text_of(fault.source).count(fault.old) != 1
     ]
-    return "\n".join(
-        [*lines, "", "Survivors:", *survivors, "", "Left out, since nothing could notice them:", *reasons]
-    )
+    for source, entries in EQUIVALENT.items():
+        text = text_of(source)
+        found = {key(text.splitlines(), m) for m in mutants(text)}
+        wrong += [f"equivalent: no mutant of {source} is {entry}" for entry in entries if entry not in found]
+    known, named = modules(), {name for each in (*TARGETS, *PLANTED) for name in each.tests.split()}
+    return wrong + [f"there is no {name}.py among the tests" for name in sorted(named - set(known))]
+
+
+def limits(targets: Sequence[Target | Fault], workers: int) -> dict[tuple[str, str], float]:
+    """Return after how many seconds the tests of each target hang: they run on the unchanged source first.
+
+    Raises:
+        SystemExit: 2; some fail there.
+    """
+    places, pairs = modules(), list(dict.fromkeys((t.source, t.tests) for t in targets))
+    with tempfile.TemporaryDirectory() as folder:
+        work = [
+            Work(source, text_of(source), [places[name] for name in tests.split()], 1800.0, f"{folder}/{i}")
+            for i, (source, tests) in enumerate(pairs)
+        ]
+        ends = run_all(work, workers)
+        broken = [(each, end.how) for each, end in zip(work, ends, strict=True) if end.how != "survived"]
+        for each, how in broken:
+            print(Path(each.output).read_text()[-3000:], file=sys.stderr)
+            print(f"{' '.join(each.tests)} on the unchanged {each.source}: {how}", file=sys.stderr)
+    if broken:
+        sys.exit(2)
+    return {pair: PATIENCE[0] + PATIENCE[1] * end.seconds for pair, end in zip(pairs, ends, strict=True)}
+
+
+def run(targets: Sequence[Target], faults: Sequence[Fault], everything: bool, workers: int) -> list[Outcome]:
+    """Run the mutants of targets and planted faults; print each that no test notices."""
+    after = limits([*targets, *faults], workers)
+    changes: list[tuple[Target | Fault, str, str]] = [
+        (target, str(m), m.source) for target in targets for m in chosen(target, everything)
+    ]
+    changes += [(fault, fault.name, text_of(fault.source).replace(fault.old, fault.new)) for fault in faults]
+    places = modules()
+    work = [
+        Work(t.source, text, [places[name] for name in t.tests.split()], after[t.source, t.tests])
+        for t, _, text in changes
+    ]
+    names = {id(each): f"{each.source} {change}" for each, (_, change, _) in zip(work, changes, strict=True)}
+
+    def told(each: Work, end: End) -> None:
+        if end.how == "survived":
+            print(f"survived: {names[id(each)]}", flush=True)
+
+    ends = run_all(work, workers, told)
+    return [Outcome(target, change, end.how) for (target, change, _), end in zip(changes, ends, strict=True)]
+
+
+def share(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Return how many are noticed, and of how many; what can not be imported is no mutant."""
+    alive = [o for o in outcomes if o.how != "stillborn"]
+    return sum(o.how != "survived" for o in alive), len(alive)
+
+
+def report(outcomes: Sequence[Outcome]) -> str:
+    """Return the outcome of every target as Markdown, and each survivor."""
+    of_mutants = [o for o in outcomes if isinstance(o.target, Target)]
+    lines = ["| source | mutants | noticed | of these by hanging |", "|:--|--:|--:|--:|"]
+    for target in dict.fromkeys(o.target for o in of_mutants):
+        lines.append(_row(target.source, [o for o in of_mutants if o.target == target]))
+    lines += [_row("all", of_mutants), "", "Survivors:"]
+    lines += [f"- {o.target.source} {o.change}" for o in of_mutants if o.how == "survived"]
+    lines += ["", "Left out, since no test could notice them:"]
+    lines += [
+        f"- {source} `{line}`: `{old}` -> `{new}`: {why}"
+        for source in dict.fromkeys(o.target.source for o in of_mutants)
+        for (line, old, new), why in EQUIVALENT.get(source, {}).items()
+    ]
+    of_faults = [o for o in outcomes if isinstance(o.target, Fault)]
+    lines += ["", "| planted fault | source | noticed |", "|:--|:--|:--|"]
+    lines += [
+        f"| {o.change} | {o.target.source} | {'no' if o.how == 'survived' else 'yes'} |" for o in of_faults
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, outcomes: Sequence[Outcome]) -> str:
+    noticed, alive = share(outcomes)
+    return f"| {name} | {alive} | {noticed} | {sum(o.how == 'hung' for o in outcomes)} |"
 
 
 def main() -> int:
-    """Run the mutants asked for; return 0 where enough are noticed."""
+    """Run what is asked for; return 0 where enough is noticed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--target", default="*", help="pattern of source files")
+    parser.add_argument("--planted", action="store_true", help="the planted faults alone")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, help="write the table there")
+    parser.add_argument("--out", type=Path, help="write the tables there")
     options = parser.parse_args()
-    targets = [t for t in TARGETS if fnmatch.fnmatch(t.source, options.target)]
-    work = [(t, m) for t in targets for m in chosen(t, options.all)]
-    preload()
-    clean = [(target, Mutant(0, "none", "", "", (ROOT / target.source).read_text())) for target in targets]
-    broken = [o.target for o in run_all(clean, options.workers, quiet=True) if o.end != "survived"]
-    for target in broken:
-        print(f"{target.tests} fail on the unchanged {target.source}", file=sys.stderr)
-    if broken:
+    for entry in (wrong := out_of_date()):
+        print(entry, file=sys.stderr)
+    if wrong:
         return 2
-    outcomes = run_all(work, options.workers)
-    text = table(sorted(outcomes, key=lambda o: (TARGETS.index(o.target), o.mutant.line)))
-    print(text)
+    preload()
+    targets, faults = (
+        [t for t in each if fnmatch.fnmatch(t.source, options.target)] for each in (TARGETS, PLANTED)
+    )
+    outcomes = run([] if options.planted else targets, faults, options.all, options.workers)
+    print(text := report(outcomes))
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
-    return 0 if sum(o.end != "survived" for o in outcomes) >= WANTED * len(outcomes) else 1
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
-    sys.exit(main())
+    noticed, alive = share([o for o in outcomes if isinstance(o.target, Target)])
+    missed = any(isinstance(o.target, Fault) and o.how == "survived" for o in outcomes)
+    return 0 if noticed >= WANTED * alive and not missed else 1

@@ -15,7 +15,7 @@ from replications.flows.density.priors import StandardNormal
 from replications.flows.fields.pushforward import Pushable, push
 from replications.flows.ode.solve import Solver
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
-from replications.neural_ode.experiments.planar_cnf.run import build
+from replications.neural_ode.experiments.planar_cnf.model import build
 from replications.neural_ode.planar import PlanarField, PlanarLayers, pass_layer, planar_root
 
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
@@ -67,13 +67,13 @@ def flow(request: pytest.FixtureRequest) -> Flow:
 # -- both ways; what every flow has to satisfy is in tests/flows/test_conformance.py
 
 
-@pytest.mark.parametrize("way", ["encode", "decode"])
-def test_log_determinant_is_that_of_the_full_jacobian(flow: Flow, way: str) -> None:
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+def test_log_determinant_is_that_of_the_full_jacobian(flow: Flow, direction: str) -> None:
     x = normal(6, 2)
-    carry = getattr(flow, way)
+    carry = getattr(flow, direction)
     jacobian = torch.autograd.functional.jacobian(lambda y: carry(y, SMOOTH).sum(0), x).transpose(0, 1)
     expected = torch.linalg.slogdet(jacobian).logabsdet
-    delta = flow.path(x).delta if way == "encode" else -flow.path(flow.decode(x)).delta
+    delta = flow.path(x).delta if direction == "encode" else -flow.path(flow.decode(x)).delta
     assert delta.abs().max() > 0.1
     torch.testing.assert_close(delta, expected, rtol=1e-5, atol=1e-6)
 

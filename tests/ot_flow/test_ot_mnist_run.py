@@ -92,6 +92,17 @@ def test_a_step_on_validation_images_would_be_seen(tmp_path: Path, monkeypatch: 
     assert curves(lambda x: x) != curves(lambda x: 1 - x)
 
 
+def test_the_best_validated_autoencoder_is_kept(tmp_path: Path) -> None:
+    """A rate so high that the validation error rises again."""
+    run, config = new_run(tmp_path), settings(autoencoder_rate=0.3, epochs=8)
+    data = images(run, config)
+    net = Autoencoder(H * W, 4, torch.Generator().manual_seed(0), data.mean, data.std)
+    mnist.fit_autoencoder(run, net, data.split, config)
+    found = run.curves["autoencoder_validation"].y
+    assert min(found) < found[-1]
+    assert net.loss(data.split.validation.points).item() == pytest.approx(min(found), rel=1e-5)
+
+
 def latents(validation: Tensor | None = None) -> Split:
     """Normal latent points; the validation's in place of their own where given."""
     train, own, test = torch.randn(3, 40, 4, generator=torch.Generator().manual_seed(0))

@@ -52,6 +52,11 @@ def test_a_likelihood_by_the_methods_own_solver(run: Run) -> None:
         "nfe_test[own solver]": 50.0,
     }
     assert run.metrics["nll[own solver]"].se == pytest.approx(math.sqrt(13 / 3))
+    assert [run.metrics[f"{name}[own solver]"].n for name in ("nll", "loglik_time", "nfe_test")] == [
+        3,
+        3,
+        None,
+    ]
 
 
 def test_both_estimates_of_the_mmd_and_the_inverse(run: Run) -> None:

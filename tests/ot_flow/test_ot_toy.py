@@ -58,6 +58,15 @@ def test_the_training_solver_is_that_of_the_training(job: Run, flow: CNF) -> Non
     assert job.metrics["nll"].protocol == "nll/exact-trace/dopri5-1e-5/batch 1000"
 
 
+def test_the_kept_weights_are_those_of_the_lowest_objective_on_the_validation_points(
+    job: Run, flow: CNF
+) -> None:
+    config = TOY.configure("moons", "smoke", {"iterations": 30, "learning_rate": 0.05})
+    x = fresh(job, "moons").validation(config.validation_points).points
+    value = costs_of(flow, x, config.validation_steps).weighted(config).item()
+    assert value == pytest.approx(min(job.curves["validation"].y), rel=1e-5)
+
+
 def test_a_seed_repeats_and_another_does_not(job: Run, tmp_path: Path) -> None:
     again, other = (
         perform(TOY, "moons", tmp_path / str(seed), seed, iterations=30, learning_rate=0.05)

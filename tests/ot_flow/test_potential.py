@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import UserError
 from replications.flows.density.divergence import Divergence, Evaluation, exact
@@ -114,6 +115,18 @@ def test_no_state_of_a_batch_influences_another() -> None:
     phi, x = potential(layers=4), normal(6, 2)
     for whole, part in zip(phi.derivatives(T, x), phi.derivatives(T, x[2:4])):
         torch.testing.assert_close(whole[2:4], part, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(("dim", "width"), [(40, 5), (5, 40)])
+def test_the_trace_takes_the_way_of_fewer_operations(dim: int, width: int) -> None:
+    phi, x = potential(dim, width, 3), normal(16, dim)
+    counted = {}
+    for short in (None, False, True):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            phi.derivatives(T, x, short)
+        counted[short] = counter.get_total_flops()
+    assert counted[None] == min(counted[False], counted[True])
+    assert counted[False] != counted[True]
 
 
 def test_large_arguments_stay_finite() -> None:

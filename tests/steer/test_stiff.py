@@ -12,9 +12,18 @@ from bench.models import load_model
 from bench.record import Record, write
 from bench.registry import resolve
 from replications.flows.ode.counter import Counter
+from replications.flows.training.log import Log
 from replications.steer.experiments.stiff import figures
 from replications.steer.experiments.stiff.declaration import INTERVAL, STIFF, B, StiffConfig
-from replications.steer.experiments.stiff.run import build, draw_length, exact, predict, segment_loss, slope
+from replications.steer.experiments.stiff.run import (
+    build,
+    draw_length,
+    exact,
+    predict,
+    record,
+    segment_loss,
+    slope,
+)
 
 R = 5.0
 MILD = StiffConfig(stiffness=R, train_end=3.0, test_end=3.0, points=31, rtol=1e-9, atol=1e-9)
@@ -123,8 +132,44 @@ def test_every_reported_metric_is_declared_and_the_model_kept(runs: dict[str, Ru
         assert {split_key(key)[0] for key in run.metrics} == set(STIFF.metrics)
     run = runs["steer"]
     model = load_model(write(run.folder, Record(run.identity, "done")))
-    error = (predict(model, torch.tensor(run.curves["solution[true]"].x), StiffConfig()) - 3).abs().mean()
-    assert torch.isfinite(error)
+    learned, config = run.curves["solution[learned]"], STIFF.configure("steer", "smoke")
+    again = predict(model, torch.tensor(learned.x, dtype=torch.float64), config)
+    torch.testing.assert_close(again, torch.tensor(learned.y, dtype=torch.float64))
+    error = (again - exact(torch.tensor(learned.x), config.stiffness)).abs().mean().item()
+    assert run.metrics["mean_error"].value == pytest.approx(error, rel=1e-6)
+
+
+def test_every_iteration_draws_an_end_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seeds: list[int] = []
+
+    def seen(interval: float, config: StiffConfig, draws: torch.Generator) -> float:
+        seeds.append(draws.initial_seed())
+        return interval
+
+    monkeypatch.setattr("replications.steer.experiments.stiff.run.draw_length", seen)
+    perform("steer", tmp_path)
+    assert len(set(seeds)) == len(seeds) == STIFF.configure("steer", "smoke").iterations
+
+
+def test_what_is_recorded_of_the_tests_and_of_the_solution(tmp_path: Path) -> None:
+    """Tests that neither fall nor rise: last, mean of the last tenth, and lowest differ."""
+    run = Run(identify(STIFF, "steer", "smoke", 0), tmp_path)
+    tests = [7.0, 1.0, 9.0, *[5.0] * 15, 3.0, 2.0]
+    log = Log([1.0] * 20, [0.5] * 20, [8] * 20, [4] * 20, list(enumerate(tests, 1)))
+    record(run, Equation(), log, TIMES, MILD)  # type: ignore[arg-type]
+    found = {key: measured.value for key, measured in run.metrics.items()}
+    assert (found["mean_error"], found["mean_error[last tenth]"], found["mean_error[best]"]) == (
+        2.0,
+        2.5,
+        1.0,
+    )
+    assert found["mean_error[y = 3]"] == pytest.approx((TRUTH - 3).abs().mean().item())
+    assert found["ratio[df/dy: network/equation]"] == pytest.approx(1)
+    counter = Counter()
+    predict(Equation(), TIMES, MILD, counter)
+    assert found["nfe_test"] == counter.forward_evaluations
+    assert run.curves["solution[true]"].y == pytest.approx(TRUTH[:, 0].tolist())
+    assert run.curves["solution[learned]"].y == pytest.approx(TRUTH[:, 0].tolist(), abs=1e-4)
 
 
 def test_variants_are_paired_and_runs_repeat(runs: dict[str, Run], tmp_path: Path) -> None:

@@ -23,17 +23,20 @@ class Decay(nn.Module):
 def test_added_cost_is_in_percent_of_the_other_step_and_of_its_evaluations() -> None:
     flow, x, now = CNF(Decay(), StandardNormal(2)), torch.ones(4, 2), [0.0]
 
-    def loss(steps: int, seconds: float):
+    def loss(steps: int, seconds: tuple[float, ...], gradient: str):
+        integration = Integration(Solver("rk4", steps=steps), gradient=gradient)
+
         def step(i: int) -> Tensor:
-            now[0] += seconds * (1 + i)  # later steps take longer; the quotient does not change
-            return -flow.log_prob(x, integration=Integration(Solver("rk4", steps=steps))).mean()
+            now[0] += seconds[i]
+            return -flow.log_prob(x, integration=integration).mean()
 
         return step
 
-    added = added_cost(flow, loss(6, 3.0), loss(2, 2.0), 3, lambda: now[0])
+    # 24 evaluations forward and, run again, 24 backward in 3 s for 2 s; 8 forward and none backward. One step is late.
+    mine, other = loss(6, (3.0, 6.0, 90.0), "checkpoint"), loss(2, (2.0, 4.0, 6.0), "backprop")
+    added = added_cost(flow, mine, other, 3, lambda: now[0])
     assert added.step == pytest.approx(50.0)
-    # Three times the evaluations in one and a half times the time: half the time an evaluation.
-    assert added.evaluation == pytest.approx(-50.0)
+    assert added.evaluation == pytest.approx(100 * ((3 / 48) / (2 / 8) - 1))
 
 
 def test_memory_of_a_step_is_that_of_its_graph_and_its_gradients() -> None:
@@ -47,3 +50,16 @@ def test_memory_of_a_step_is_that_of_its_graph_and_its_gradients() -> None:
     peak = step_memory(loss, [weight], "cpu")
     assert peak >= 3 * 4000  # the product, its gradient, the parameter's gradient
     assert peak < 6 * 4000
+
+
+def test_what_a_warm_up_allocates_and_keeps_does_not_count() -> None:
+    weight, kept = nn.Parameter(torch.ones(10)), []
+
+    def loss(i: int) -> Tensor:
+        if not kept:
+            kept.append(torch.zeros(100_000))
+        return weight.sum()
+
+    assert step_memory(loss, [weight], "cpu", warmup=1) < 1000
+    kept.clear()
+    assert step_memory(loss, [weight], "cpu") > 400_000

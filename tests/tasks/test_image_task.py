@@ -11,6 +11,7 @@ from support import recorded
 
 import bench
 from bench.data import registry
+from bench.data.images import load
 from bench.errors import UserError
 from bench.execution.run import Run
 from bench.identity import identify
@@ -165,9 +166,21 @@ def test_batches_are_pure_and_their_noise_is_fresh() -> None:
     assert torch.equal(first, again)
     assert first.shape == (4, 1, 8, 8)
     data = Pixels(job, dataclasses.replace(config, batch=len(Pixels(job, config).train)))
-    epochs = [(17 * data.batch(i)).frac().flatten() for i in range(2)]
-    assert not torch.equal(*epochs)
+    noises = [(17 * data.batch(i)).frac().flatten() for i in range(2)]
+    # Two independent uniform numbers differ by 1/3 on average, the same but for rounding hardly ever.
+    assert (noises[0] - noises[1]).abs().mean().item() == pytest.approx(1 / 3, abs=0.01)
     assert data.per_epoch == 1
+
+
+def test_each_split_has_its_own_images() -> None:
+    job, config = new_run()
+    data = Pixels(job, config)
+    train, test = load("digits", "train"), load("digits", "test")
+    assert torch.equal(data.train.points, train.images)
+    assert torch.equal(data.raw_test, test.images[: config.test_images])
+    assert data.levels == 17
+    cells = (17 * data.test().points).floor().clamp(0, 16)
+    assert torch.equal(cells, test.images[: config.test_images].float())
 
 
 def test_half_of_the_images_are_mirrored() -> None:

@@ -15,7 +15,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Train:
-    """A least-squares fit by gradient descent, slow enough to be interrupted."""
+    """A least-squares fit by gradient descent, slow enough to leave checkpoints."""
 
     iterations: int = 60
     pause: float = 0.0

@@ -12,7 +12,7 @@ class InversionConfig:
     """Settings of `lecture.inversion`.
 
     Args:
-        field: a name of `replications.lecture.experiments.inversion.run.FIELDS`.
+        field: a name of `replications.lecture.experiments.inversion.field.FIELDS`.
         dim: dimension of the state.
         width: hidden units of the notes' dynamics.
         batch: states integrated together.

@@ -12,7 +12,7 @@ class SolverConfig:
     """Settings of `lecture.solvers`.
 
     Args:
-        method: a name of `replications.lecture.experiments.solvers.run.METHODS`.
+        method: a name of `replications.lecture.experiments.solvers.methods.METHODS`.
         steps: numbers of equal steps over which the orders are fitted.
         tolerances: relative tolerances of the ladder; the absolute one is a tenth, as the lecture pairs them.
         stiff_tolerances: relative tolerances on the stiff problems.

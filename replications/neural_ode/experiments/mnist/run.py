@@ -2,49 +2,61 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
+from functools import partial
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.data.images import load, random_crop
 from bench.execution.run import Run
-from bench.stats import fit_line
-from replications.flows.ode.block import ODEBlock
 from replications.flows.ode.solver import Solver
-from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments.mnist.declaration import MnistConfig
+from replications.neural_ode.experiments.mnist.measured import (
+    Evaluations,
+    classified_at,
+    evaluations,
+    gradient_error,
+)
 from replications.neural_ode.method import build, ode_block
 from replications.tasks.classification import TEST_BATCH, Accuracy, accuracy, record_accuracy
-from replications.tasks.cost import step_memory
+from replications.tasks.cost import Loss, step_memory
 from replications.tasks.recording import record_training
 from replications.tasks.splits import TestSet, TrainBatches, TrainSet
 
+Prepare = Callable[[Tensor], Tensor]
+"""Raw images `(B, 1, 28, 28)` -> what the network sees."""
+
 
 def run(run: Run, config: MnistConfig) -> None:
-    """Train one network, test it, measure one training step's memory."""
-    task = Classification(run, config)
-    counter = task.ode_block.counter if task.ode_block else None
-    log = train(run, task.model, task.loss, settings(config), lambda: task.test().error, counter=counter)
-    record_training(run, log, f"{task.setting}/batch-{config.batch}")
-    run.metric(
-        "parameters", sum(p.numel() for p in task.model.parameters() if p.requires_grad), "trainable-scalars"
-    )
-    run.metric(
-        "peak_memory", peak_of_step(task), f"batch-{config.batch}/{task.setting}/forward-backward-gradients"
-    )
-    record_accuracy(run, task.test(), task.test_protocol)
-    if task.ode_block is not None:
-        record_evaluations(task, log, task.ode_block)
-        error = gradient_error(task, task.ode_block)
-        run.metric(
-            "gradient_error", error, f"training-batch/batch-{config.batch}/{task.ode_block.solver.protocol}"
-        )
+    """Train one network, test it, measure memory and gradient of one training step."""
+    train_set, test, white = images_of(config)
+    prepare = partial(scaled, white=white, pool=config.pool, device=run.device)
+    model = build(config.network, config.gradient, config.tolerance, run.torch_generator("init"))
+    model = model.to(run.device)
+    block = ode_block(model)
+    counter = block.counter if block else None
+    loss = training_loss(run, config, model, train_set, prepare)
+
+    def tested() -> Accuracy:
+        return accuracy(model, test, prepare, counter)
+
+    log = train(run, model, loss, settings(config), lambda: tested().error, counter=counter)
+    record_training(run, log, f"{seen(config)}/batch-{config.batch}")
+    record_step(run, config, model, loss)
+    record_accuracy(run, tested(), protocol_of_test(config))
+    if block is not None:
+        record_evaluations(run, evaluations(log), block.solver)
+        for tolerance, qualifier in ((config.tight_tolerance, "tight"), (config.tolerance, "")):
+            record_tested(
+                run, config, classified_at(model, block, test, prepare, tolerance), tolerance, qualifier
+            )
+        protocol = f"training-batch/batch-{config.batch}/{block.solver.protocol}"
+        run.metric("gradient_error", gradient_error(model, block, loss), protocol)
     arguments = {"network": config.network, "gradient": config.gradient, "tolerance": config.tolerance}
-    run.save_model("replications.neural_ode.method:build", arguments, task.model.state_dict())
+    run.save_model("replications.neural_ode.method:build", arguments, model.state_dict())
 
 
 def settings(config: MnistConfig) -> Training:
@@ -60,95 +72,75 @@ def settings(config: MnistConfig) -> Training:
     )
 
 
-class Classification:
-    """A classifier with its training loss and its test."""
-
-    def __init__(self, run: Run, config: MnistConfig) -> None:
-        self.run, self.config = run, config
-        train_images, test_images = load(config.data, "train"), load(config.data, "test")
-        every = slice(None, None, config.test_every)
-        self.white = train_images.white
-        self.train_set = TrainSet(train_images.images, train_images.labels)
-        self.test_set = TestSet(test_images.images[every], test_images.labels[every])
-        init = run.torch_generator("init")
-        self.model = build(config.network, config.gradient, config.tolerance, init).to(run.device)
-        self.ode_block = ode_block(self.model)
-        self.batches = TrainBatches(run, self.train_set, config.batch)
-
-    def loss(self, iteration: int) -> Tensor:
-        """Return the mean cross-entropy of an iteration's randomly shifted images."""
-        shifts = self.run.torch_generator(f"batch/{iteration}")
-        raw = random_crop(self.batches(iteration), self.config.padding, shifts)
-        labels = self.batches.labels(iteration).to(self.run.device)
-        return functional.cross_entropy(self.model(self.scaled(raw)), labels)
-
-    def scaled(self, raw: Tensor) -> Tensor:
-        """Return raw images with values 0..1, as the published example feeds them; averaged over pixels."""
-        return functional.avg_pool2d(raw.to(self.run.device).float() / self.white, self.config.pool)
-
-    def test(self) -> Accuracy:
-        """Return how well the network does on the test images."""
-        counter = self.ode_block.counter if self.ode_block else None
-        return accuracy(self.model, self.test_set, self.scaled, counter)
-
-    @property
-    def test_protocol(self) -> str:
-        """How the test error is computed."""
-        every = self.config.test_every
-        subset = "10k" if every == 1 else f"every-{every}th"
-        return f"test-error/{self.config.data}-test-{subset}/{self.setting}"
-
-    @property
-    def setting(self) -> str:
-        """What the network sees and for how long."""
-        return f"{28 // self.config.pool}x{28 // self.config.pool}/{self.config.iterations}-iterations"
+# -- data -------------------------------------------------------------------------------------------------------
 
 
-def peak_of_step(task: Classification) -> int:
-    """Return the peak memory of a training step in bytes, measured after the training, apart from all timing.
-
-    The first pass warms up; each makes its own gradients, which count.
-    """
-    step_memory(task.loss, task.model.parameters(), task.run.device)
-    peak = step_memory(task.loss, task.model.parameters(), task.run.device)
-    task.model.zero_grad(set_to_none=True)
-    return peak
+def images_of(config: MnistConfig) -> tuple[TrainSet, TestSet, float]:
+    """Return the raw images to train and to test on, and the value of white."""
+    train_images, test_images = load(config.data, "train"), load(config.data, "test")
+    every = slice(None, None, config.test_every)
+    test = TestSet(test_images.images[every], test_images.labels[every])
+    return TrainSet(train_images.images, train_images.labels), test, train_images.white
 
 
-def record_evaluations(task: Classification, log: Log, block: ODEBlock) -> None:
-    """Record evaluations of the field over training, and in the test at two tolerances, the training's last."""
-    run, config = task.run, task.config
-    solver, n = block.solver.protocol, len(log.nfe_forward)
-    run.metric("nfe_ratio", sum(log.nfe_backward) / sum(log.nfe_forward), f"mean-over-training/{solver}", n)
-    trend = fit_line(range(n), log.nfe_forward)
-    run.metric("trend_slope[nfe_forward/iteration]", trend.slope, f"least-squares/{solver}", trend.n)
-    for qualifier, tolerance in (("[tight]", config.tight_tolerance), ("", config.tolerance)):
-        found, at = classified_at(task, block, tolerance), Solver("dopri5", tolerance, tolerance).protocol
-        batches = -(-found.n // TEST_BATCH)
-        run.metric(f"nfe_test{qualifier}", found.nfe, f"forward-pass/batch-{TEST_BATCH}/{at}", batches)
-        if qualifier:
-            run.metric("test_error[tight]", found.error, f"{task.test_protocol}/{at}", found.n, found.se)
+def scaled(raw: Tensor, white: float, pool: int, device: str) -> Tensor:
+    """Return raw images with values 0..1, as the published example feeds them; averaged over squares of pixels."""
+    return functional.avg_pool2d(raw.to(device).float() / white, pool)
 
 
-def classified_at(task: Classification, block: ODEBlock, tolerance: float) -> Accuracy:
-    """Return how well the network does where its block is solved at rtol = atol = tolerance."""
-    kept = block.solver
-    block.solver = dataclasses.replace(kept, rtol=tolerance, atol=tolerance)
-    found = task.test()
-    block.solver = kept
-    return found
+def training_loss(
+    run: Run, config: MnistConfig, model: nn.Module, train_set: TrainSet, prepare: Prepare
+) -> Loss:
+    """Return iteration -> mean cross-entropy of its randomly shifted images."""
+    batches = TrainBatches(run, train_set, config.batch)
+
+    def loss(iteration: int) -> Tensor:
+        shifts = run.torch_generator(f"batch/{iteration}")
+        shifted = random_crop(batches(iteration), config.padding, shifts)
+        labels = batches.labels(iteration).to(run.device)
+        return functional.cross_entropy(model(prepare(shifted)), labels)
+
+    return loss
 
 
-def gradient_error(task: Classification, block: ODEBlock) -> float:
-    """Return |g - g*| / |g*| on one training batch, g* by backpropagation through the same solve."""
-    found, exact = (gradient(task, block, kind) for kind in (task.config.gradient, "backprop"))
-    return float((found - exact).norm() / exact.norm())
+# -- recording --------------------------------------------------------------------------------------------------
 
 
-def gradient(task: Classification, block: ODEBlock, kind: str) -> Tensor:
-    """Return the first batch's gradient by all parameters, flat, the block differentiated as `kind` says."""
-    block.gradient = kind
-    task.model.zero_grad()
-    task.loss(0).backward()
-    block.gradient = task.config.gradient
-    return torch.cat([p.grad.flatten() for p in task.model.parameters() if p.grad is not None])
+def seen(config: MnistConfig) -> str:
+    """Return what the network sees and for how long, for a protocol."""
+    side = 28 // config.pool
+    return f"{side}x{side}/{config.iterations}-iterations"
+
+
+def protocol_of_test(config: MnistConfig) -> str:
+    """Return how the test error is computed."""
+    subset = "10k" if config.test_every == 1 else f"every-{config.test_every}th"
+    return f"test-error/{config.data}-test-{subset}/{seen(config)}"
+
+
+def record_step(run: Run, config: MnistConfig, model: nn.Module, loss: Loss) -> None:
+    """Record size and memory of a training step; the memory apart from all timing, the first pass warms up."""
+    run.metric(
+        "parameters", sum(p.numel() for p in model.parameters() if p.requires_grad), "trainable-scalars"
+    )
+    peak = step_memory(loss, model.parameters(), run.device, warmup=1)
+    run.metric("peak_memory", peak, f"batch-{config.batch}/{seen(config)}/forward-backward-gradients")
+
+
+def record_evaluations(run: Run, found: Evaluations, solver: Solver) -> None:
+    """Record what the evaluations over a training come to."""
+    run.metric("nfe_ratio", found.ratio, f"mean-over-training/{solver.protocol}", found.n)
+    protocol = f"least-squares/{solver.protocol}"
+    run.metric("trend_slope[nfe_forward/iteration]", found.trend, protocol, found.n)
+
+
+def record_tested(
+    run: Run, config: MnistConfig, found: Accuracy, tolerance: float, qualifier: str = ""
+) -> None:
+    """Record evaluations in a test at a tolerance; the error too, where it has a qualifier and so is no other's."""
+    at = Solver("dopri5", tolerance, tolerance).protocol
+    key = f"[{qualifier}]" if qualifier else ""
+    batches = -(-found.n // TEST_BATCH)
+    run.metric(f"nfe_test{key}", found.nfe, f"forward-pass/batch-{TEST_BATCH}/{at}", batches)
+    if qualifier:
+        run.metric(f"test_error{key}", found.error, f"{protocol_of_test(config)}/{at}", found.n, found.se)

@@ -14,7 +14,7 @@ from bench.record import Record
 from bench.report.style import COLOURS, new_figure
 from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REACH, SHOWN_SIDE
 
-TOLD = {"nf": "layers", "nf_shrunk": "layers, start shrunk", "cnf": "continuous"}
+LABELS = {"nf": "layers", "nf_shrunk": "layers, start shrunk", "cnf": "continuous"}
 DRAWN = 500_000
 """Points of the histogram that shows a target which is a set of points."""
 
@@ -39,7 +39,7 @@ def kl(records: Sequence[Record]) -> Any | None:
     methods = _distinct(r.identity.config["method"] for r in matched)
     for ax, target in zip(axes[0], targets):
         for method, colour in zip(methods, cycle(COLOURS)):
-            _against_size(ax, [r for r in matched if _is(r, target, method)], colour, TOLD[method])
+            _against_size(ax, [r for r in matched if _is(r, target, method)], colour, LABELS[method])
         ax.set(title=target, xscale="log", yscale="log", xlabel="layers or hidden units", ylabel="KL (nats)")
         ax.set_xticks([2, 8, 32], ["2", "8", "32"])
         ax.minorticks_off()
@@ -72,7 +72,7 @@ def _panels(records: Iterable[Record]) -> Any | None:
         for ax, (method, units) in zip(row[1:], columns):
             found = [r for r in shown if _is(r, target, method) and r.identity.config["units"] == units]
             if found:
-                _picture(ax, found[0].array("density"), f"{TOLD[method]}, {units}")
+                _picture(ax, found[0].array("density"), f"{LABELS[method]}, {units}")
             else:
                 ax.set_axis_off()
     return figure

@@ -19,21 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data import energies2d
 from bench.execution.run import Run
-from replications.flows.density import evaluate as measured
-from replications.flows.density.cnf import CNF
+from replications.flows.density import evaluate
 from replications.flows.density.flow import Flow
-from replications.flows.density.integration import Integration
-from replications.flows.density.priors import StandardNormal
-from replications.flows.ode.solve import Solver
-from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
-from replications.neural_ode.planar import PlanarField, PlanarLayers
-from replications.tasks.cost import step_memory
+from replications.neural_ode.experiments.planar_cnf.measured import density, excess, matched, midpoints
+from replications.neural_ode.experiments.planar_cnf.model import build, integration_at
+from replications.neural_ode.experiments.planar_cnf.targets import BasePoints, Points, is_energy
+from replications.tasks.cost import Loss, step_memory
 from replications.tasks.density2d.evaluation import fresh, mass_error
 from replications.tasks.recording import (
     record_inversion,
@@ -41,27 +37,42 @@ from replications.tasks.recording import (
     record_solver_error,
     record_training,
 )
-from replications.tasks.splits import held_out
+from replications.tasks.splits import held_out, to_train
 
 REACH = 6.0
 """The total mass is integrated over [-REACH, REACH]^2."""
-CHUNK = 2048
-"""Points of a grid solved together."""
 CHECKED = 1000
 """Points of the inverse and of the solver's error."""
+BUILDER = "replications.neural_ode.experiments.planar_cnf.model:build"
 
 
 def run(run: Run, config: PlanarConfig) -> None:
     """Train one flow on one target and measure how well it fits."""
-    task = Matching(run, config) if config.target in energies2d.names() else Likelihood(run, config)
-    counter = task.flow.counter if config.method == "cnf" else None
-    log = train(run, task.flow, task.loss, settings(config), counter=counter)
-    record_cost(task, log)
-    task.record_fit()
-    record_flow(task)
-    run.save_model(
-        "replications.neural_ode.experiments.planar_cnf.run:build", task.arguments, task.flow.state_dict()
-    )
+    arguments = arguments_of(config)
+    flow = build(**arguments, generator=run.torch_generator("init")).to(run.device)
+    inverted = isinstance(flow, Inverted)
+    points: Points = BasePoints(run, flow.prior, run.device) if inverted else fresh(run, config.target)
+    loss = training_loss(flow, config, points)
+    counter = flow.counter if config.method == "cnf" else None
+    log = train(run, flow, loss, settings(config), counter=counter)
+    protocol = training_protocol(config)
+    record_training(run, log, protocol)
+    run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
+    run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)
+    if isinstance(flow, Inverted):
+        record_matching(run, flow, config, points)
+        x = flow.sample(CHECKED, run.torch_generator("samples"))
+    else:
+        record_likelihood(run, flow, config, points)
+        x = held_out(points.test(CHECKED))
+    record_flow(run, flow, config, x)
+    run.save_model(BUILDER, arguments, flow.state_dict())
+
+
+def arguments_of(config: PlanarConfig) -> dict[str, Any]:
+    """Return the arguments of the flow's builder; what matches an energy is fast from base to data."""
+    fields = ("method", "units", "gate_hidden", "tolerance")
+    return {name: getattr(config, name) for name in fields} | {"inverted": is_energy(config.target)}
 
 
 def settings(config: PlanarConfig) -> Training:
@@ -71,152 +82,57 @@ def settings(config: PlanarConfig) -> Training:
     return Training(config.nf_iterations, config.nf_learning_rate, "rmsprop", config.nf_momentum)
 
 
-def build(
-    method: str,
-    units: int,
-    gate_hidden: int,
-    tolerance: float,
-    inverted: bool,
-    generator: torch.Generator | None = None,
-) -> Flow:
-    """Return a planar flow in two dimensions from N(0, I).
+def training_loss(flow: Flow, config: PlanarConfig, points: Points) -> Loss:
+    """Return iteration -> free energy, or mean of -log q, over its batch."""
 
-    Args:
-        method: `cnf` (T = 1, exact divergence), `nf` or `nf_shrunk`; see `PlanarLayers`.
-        units: M hidden units, or layers.
-        gate_hidden: see `PlanarField`; of `cnf`.
-        tolerance: relative and absolute tolerance of dopri5; of `cnf`.
-        inverted: fast from base to data.
-        generator: draws the initial parameters; None where they are loaded.
+    def value(x: Tensor) -> Tensor:
+        return excess(flow, x, config.target) if isinstance(flow, Inverted) else -flow.log_prob(x)
 
-    Raises:
-        ValueError: unknown method.
-    """
-    generator = generator or torch.Generator().manual_seed(0)
-    prior = StandardNormal(2)
-    flow: Flow
-    if method == "cnf":
-        flow = CNF(PlanarField(2, units, gate_hidden, generator), prior, integration_at(tolerance))
-    elif method in ("nf", "nf_shrunk"):
-        flow = PlanarLayers(2, units, prior, generator, shrunk=method == "nf_shrunk")
-    else:
-        raise ValueError(f"method must be cnf, nf or nf_shrunk, not {method!r}")
-    return Inverted(flow) if inverted else flow
+    return lambda iteration: value(to_train(points.batch(iteration, config.batch))).mean()
 
 
-def integration_at(tolerance: float) -> Integration:
-    """Return dopri5 at rtol = atol = tolerance, with exact divergence and the gradient of the computed solution."""
-    return Integration(Solver("dopri5", rtol=tolerance, atol=tolerance))
+# -- recording --------------------------------------------------------------------------------------------------
 
 
-class PlanarTask:
-    """A flow and what it is trained on."""
-
-    inverted: bool
-
-    def __init__(self, run: Run, config: PlanarConfig) -> None:
-        self.run, self.config = run, config
-        fields = ("method", "units", "gate_hidden", "tolerance")
-        self.arguments: dict[str, Any] = {name: getattr(config, name) for name in fields}
-        self.arguments["inverted"] = self.inverted
-        self.flow = build(**self.arguments, generator=run.torch_generator("init")).to(run.device)
-
-
-class Matching(PlanarTask):
-    """Density matching: the free energy is made small."""
-
-    objective, inverted = "free energy", True
-
-    def excess(self, n: int, stream: str) -> Tensor:
-        """Return log q(x) + U(x) `(N,)` of N points x of q; their mean estimates the free energy."""
-        assert isinstance(self.flow, Inverted)
-        z = self.flow.prior.sample(
-            n, self.run.torch_generator(stream), dtype=torch.float32, device=self.run.device
-        )
-        path = self.flow.flow.path(z)
-        energy: Tensor = energies2d.energy(self.config.target, path.z, torch)
-        return self.flow.prior.log_prob(z) - path.delta + energy
-
-    def loss(self, iteration: int) -> Tensor:
-        """Return the free energy over a batch."""
-        return self.excess(self.config.batch, f"batch/{iteration}").mean()
-
-    def points(self, n: int) -> Tensor:
-        """Return n points `(n, 2)` of the flow."""
-        return self.flow.sample(n, self.run.torch_generator("samples"))
-
-    @torch.no_grad()
-    def record_fit(self) -> None:
-        """Record free energy and KL divergence."""
-        self.flow.counter.reset()
-        excess = self.excess(self.config.test_points, "test").double()
-        n, log_z = len(excess), energies2d.log_partition(self.config.target)
-        record_mean(self.run, "free_energy", excess, f"free-energy/{n} points")
-        record_mean(self.run, "kl", excess + log_z, f"reverse-kl/{n} points/log Z by quadrature")
-        record_test_evaluations(self, n)
-
-
-class Likelihood(PlanarTask):
-    """Maximum likelihood: fresh points of the data in every batch."""
-
-    objective, inverted = "nll", False
-
-    def loss(self, iteration: int) -> Tensor:
-        """Return the mean of -log q over a batch."""
-        data = fresh(self.run, self.config.target)
-        return -self.flow.log_prob(data.batch(iteration, self.config.batch).points).mean()
-
-    def points(self, n: int) -> Tensor:
-        """Return n test points `(n, 2)` of the data."""
-        return held_out(fresh(self.run, self.config.target).test(n))
-
-    @torch.no_grad()
-    def record_fit(self) -> None:
-        """Record the test NLL."""
-        self.flow.counter.reset()
-        nll = -self.flow.log_prob(self.points(self.config.test_points)).double()
-        record_mean(self.run, "nll", nll, f"nll/exact-trace or closed form/{len(nll)} points")
-        record_test_evaluations(self, len(nll))
-
-
-def record_cost(task: Matching | Likelihood, log: Log) -> None:
-    """Record loss, size, time and memory of the training; for a continuous flow its evaluations."""
-    run, config = task.run, task.config
+def training_protocol(config: PlanarConfig) -> str:
+    """Return what was trained for how long and by which solver."""
+    objective = "free energy" if is_energy(config.target) else "nll"
     solver = f"/{integration_at(config.tolerance).protocol}" if config.method == "cnf" else ""
-    protocol = f"{task.objective}/{len(log.losses)} iterations of {config.batch}{solver}"
-    record_training(run, log, protocol)
-    run.metric("parameters", sum(p.numel() for p in task.flow.parameters()), "trainable")
-    run.metric("peak_memory", step_memory(task.loss, task.flow.parameters(), run.device), protocol)
+    return f"{objective}/{settings(config).iterations} iterations of {config.batch}{solver}"
 
 
-def record_test_evaluations(task: PlanarTask, n: int) -> None:
-    """Record a continuous flow's evaluations since the last reset."""
-    if task.config.method == "cnf":
-        protocol = f"{integration_at(task.config.tolerance).protocol}/{n} points solved together"
-        task.run.metric("nfe_test", task.flow.counter.forward_evaluations, protocol)
+def record_matching(run: Run, flow: Inverted, config: PlanarConfig, points: Points) -> None:
+    """Measure and record free energy and KL divergence."""
+    found = matched(flow, points.test(config.test_points), config.target)
+    n = len(found.excess)
+    record_mean(run, "free_energy", found.excess, f"free-energy/{n} points")
+    record_mean(run, "kl", found.kl, f"reverse-kl/{n} points/log Z by quadrature")
+    record_test_evaluations(run, config, found.nfe, n)
 
 
-def record_flow(task: Matching | Likelihood) -> None:
-    """Record what must hold of any flow: inverse and total mass; a solver's error; the density's picture."""
-    run, config, flow = task.run, task.config, task.flow
-    x = task.points(CHECKED)
-    integration = integration_at(config.tolerance)
-    record_inversion(run, measured.inversion_error(flow, x, integration), "data to base and back")
-    axis = torch.linspace(-REACH, REACH, config.grid, dtype=torch.float64)
-    with measured.in_float64(flow):
-        p = density(flow, axis, run.device).reshape(config.grid, config.grid)
-    protocol = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
-    run.metric("mass_error", mass_error(p, REACH), protocol)
+def record_likelihood(run: Run, flow: Flow, config: PlanarConfig, points: Points) -> None:
+    """Measure and record the test NLL."""
+    x = held_out(points.test(config.test_points))
+    found = evaluate.likelihood(flow, x, integration_at(config.tolerance), batch=len(x))
+    record_mean(run, "nll", -found.log_prob, f"nll/exact-trace or closed form/{found.n} points")
+    record_test_evaluations(run, config, found.nfe, found.n)
+
+
+def record_test_evaluations(run: Run, config: PlanarConfig, nfe: float, n: int) -> None:
+    """Record a continuous flow's evaluations in its test."""
     if config.method == "cnf":
-        record_solver_error(run, measured.solver_error(flow, x, integration), integration)
-    cell = 2 * SHOWN_REACH / SHOWN_SIDE
-    axis = (torch.arange(SHOWN_SIDE) + 0.5) * cell - SHOWN_REACH
-    shown = density(flow, axis, run.device).reshape(SHOWN_SIDE, SHOWN_SIDE)
-    run.artifact("density", shown.float())
+        run.metric("nfe_test", nfe, f"{integration_at(config.tolerance).protocol}/{n} points solved together")
 
 
-@torch.no_grad()
-def density(flow: Flow, axis: Tensor, device: str) -> Tensor:
-    """Return q `(N * N,)` on the grid of an axis `(N,)`, first coordinate slowest."""
-    grid = torch.cartesian_prod(axis, axis).to(device)
-    return torch.cat([flow.log_prob(part).exp() for part in grid.split(CHUNK)]).cpu()
+def record_flow(run: Run, flow: Flow, config: PlanarConfig, x: Tensor) -> None:
+    """Measure and record what must hold of any flow at points `(N, 2)`: inverse, mass, solver; keep its picture."""
+    integration = integration_at(config.tolerance)
+    record_inversion(run, evaluate.inversion_error(flow, x, integration), "data to base and back")
+    axis = torch.linspace(-REACH, REACH, config.grid, dtype=torch.float64)
+    with evaluate.in_float64(flow):
+        error = mass_error(density(flow, axis), REACH)
+    protocol = f"trapezoidal rule in float64/{config.grid}^2 points of [-{REACH:g}, {REACH:g}]^2"
+    run.metric("mass_error", error, protocol)
+    if config.method == "cnf":
+        record_solver_error(run, evaluate.solver_error(flow, x, integration), integration)
+    run.artifact("density", density(flow, midpoints(SHOWN_REACH, SHOWN_SIDE)).float())

@@ -38,7 +38,9 @@ def tolerance(records: Sequence[Record]) -> Any | None:
     time.set(xlabel="NFE forward", ylabel="forward time (s)", xlim=(0, None), ylim=(0, None))
     for record in chosen:
         variant = record.identity.variant
-        forward, backward = (record.curves[f"nfe_{way}/tolerance"].y for way in ("forward", "backward"))
+        forward, backward = (
+            record.curves[f"nfe_{direction}/tolerance"].y for direction in ("forward", "backward")
+        )
         nfe.plot(forward, backward, color=looks[variant], marker="o", label=variant)
     nfe.set(xlabel="NFE forward", ylabel="NFE backward")
     nfe.legend()

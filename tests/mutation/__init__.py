@@ -1,0 +1,1 @@
+"""Changes of sources, one at a time, that the tests ought to notice."""

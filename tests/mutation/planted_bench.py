@@ -1,0 +1,175 @@
+"""Planted faults in the harness: statistics, verdicts, `verify`, the time left, clocks, memory, metrics, data."""
+
+FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
+    ("bench/stats.py", "test_stats"): {
+        "standard deviation over n": ("x.std(ddof=1)", "x.std(ddof=0)"),
+        "standard deviation for a standard error": (" / math.sqrt(x.size)", ""),
+        "quantile of one side": ("(1 + level) / 2))", "level))"),
+        "as many degrees of freedom as values": (
+            "_student_t(x.size - 1, level)",
+            "_student_t(x.size, level)",
+        ),
+        "arithmetic mean of ratios": ("_log(x) - _log(y), level", "np.log(1 + x) - np.log(1 + y), level"),
+        "error of a slope over n points": ("/ (u.size - 2) / spread", "/ u.size / spread"),
+        "bootstrap without replacement": (
+            "generator.integers(x.size, size=x.size)",
+            "generator.permutation(x.size)",
+        ),
+    },
+    ("bench/verdict.py", "test_verdict"): {
+        "tolerance of the measured number": (
+            "claim.tolerance * abs(target)",
+            "claim.tolerance * abs(interval.mean)",
+        ),
+        "half of the interval is enough": ('{"<": high < limit', '{"<": low < limit'),
+        "the mean settles a bound": ('">=": low >= limit', '">=": interval.mean >= limit'),
+        "a ratio upside down": ("else a / b)", "else b / a)"),
+        "the scale forgotten": (" * claim.scale for", " for"),
+        "a run that diverged counts": ('or base is None or record.status != "done"', "or base is None"),
+        "paired by place, not by seed": (
+            "by_seed.get(record.identity.seed)",
+            "next(iter(by_seed.values()), None)",
+        ),
+        "the claim's own tier not asked for": ("TIERS.index(tier) < TIERS.index(claim.tier)", "False"),
+        "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
+        "lower is better for all": ('if direction == "lower" else', 'if direction != "none" else'),
+        "numbers of two derivations of seeds together": (
+            'else "task") == seeding',
+            'else "task") in SEEDINGS',
+        ),
+        "smoke records settle": ('if r.identity.tier != "smoke" and not', "if not"),
+        "overridden records settle": ("and not r.identity.overrides and", "and"),
+    },
+    ("bench/verify.py", "test_verify"): {
+        "verify: ten times the tolerance": ("rel_tol=tolerance", "rel_tol=10 * tolerance"),
+        "verify: an absolute tolerance that lets small numbers move": ("abs_tol=1e-9", "abs_tol=1e-6"),
+        "verify: exit code 0 where a metric moved": ("1 if stale or moved else 0", "1 if stale else 0"),
+        "verify: exit code 0 where a file is stale": ("1 if stale or moved else 0", "1 if moved else 0"),
+        "verify: counts are of the machine": (
+            'frozenset({"s", "s/step"})',
+            'frozenset({"s", "s/step", "evaluations"})',
+        ),
+        "verify: errors are of the machine": ('{"resident_memory",', '{"resident_memory", "max_error",'),
+        "verify: times must repeat": ('frozenset({"s", "s/step"})', "frozenset()"),
+        "verify: a metric that is gone did not move": ("if now is None or not", "if now is not None and not"),
+        "verify: runs whose data is absent": ("is not None for name", "is not name for name"),
+        "verify: files that are no more pass": (
+            "names |= {p.relative_to(out)",
+            "names &= {p.relative_to(out)",
+        ),
+    },
+    ("bench/execution/progress.py", "test_progress"): {
+        "time left: not shared by the workers": ("return left / self.workers", "return left"),
+        "time left: a run that goes on counts whole": ("expected - (now - begun)", "expected"),
+        "time left: negative for a run that is late": (
+            "max(0.0, expected - (now - begun))",
+            "expected - (now - begun)",
+        ),
+        "time left: the sum for what is not known": (") / len(self.took) if", ") if"),
+        "time left: of another variant": (
+            "self.took[job.identity.experiment, job.identity.variant]",
+            'self.took[job.identity.experiment, ""]',
+        ),
+    },
+    ("bench/measure/clock.py", "test_measure"): {
+        "clock: read before the device has finished": (
+            "        synchronize(device)\n        return time.perf_counter()",
+            "        now = time.perf_counter()\n        synchronize(device)\n        return now",
+        ),
+        "clock: never waits": ("        synchronize(device)\n        return", "        return"),
+        "clock: no warm-up": ("for _ in range(warmup):", "for _ in range(0):"),
+        "clock: warm-up in the times": (
+            "tuple(_time_once(fn, device) for _ in range(repeats))",
+            "tuple(_time_once(fn, device) for _ in range(repeats + warmup))",
+        ),
+        "clock: mean for median": ("statistics.median(values), _inter", "statistics.fmean(values), _inter"),
+    },
+    ("bench/measure/memory.py", "test_measure"): {
+        "memory: level at the end for the peak": ("peak = max(peak, level)", "peak = level"),
+        "memory: releases do not count": ("level -= live.pop(address, 0)", "live.pop(address, 0)"),
+        "memory: what was there before counts when released": (
+            "live.pop(address, 0)",
+            "live.pop(address, -size)",
+        ),
+    },
+    ("bench/metrics/transport.py", "test_transport"): {
+        "MMD: pairs of a point with itself": ("pairs = n * (n - 1)", "pairs = n * n"),
+        "MMD: the diagonal stays": ("np.fill_diagonal(h, 0)", "pass"),
+        "MMD: only the first term of its error": ("+ 2 * zeta_2) / pairs", ") / pairs"),
+        "W2: the square": (
+            "float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))",
+            "float(cost[linear_sum_assignment(cost)].mean())",
+        ),
+        "sliced W2: directions that are no unit vectors": ("theta /= np.linalg.norm(theta, axis=0)", "pass"),
+        "kernel without its 2": ("/ (2 * sigma**2)", "/ sigma**2"),
+    },
+    ("bench/metrics/paths.py", "test_path_metrics"): {
+        "paths: rectangles for trapezia": (
+            "np.append(steps, 0) / 2 + np.append(0, steps) / 2",
+            "np.append(steps, 0)",
+        ),
+        "paths: the clock changes the result": (", span * v", ", v"),
+        "paths: spread for a standard error": (" / np.sqrt(len(each))", ""),
+        "paths: energy over W2, not its square": ("abs(energy - w2**2) / w2**2", "abs(energy - w2**2) / w2"),
+    },
+    ("bench/metrics/classification.py", "test_classification"): {
+        "C2ST: tested on what it was trained on": (
+            "points[test] for points in pair",
+            "points[train] for points in pair",
+        ),
+        "C2ST: error over the points of one sample": ("/ len(answers)", "/ len(test)"),
+        "C2ST: error of a share, not in percent": ("100 * float(np.sqrt(p", "float(np.sqrt(p"),
+        "C2ST: other places of the reference": (
+            "rng.permutation(n), [n // 2]",
+            "rng.permutation(n), [n // 4]",
+        ),
+    },
+    ("bench/metrics/fidelity/quality.py", "test_fidelity"): {
+        "jackknife of FID: the bootstrap's factor": ("(groups - 1) / groups *", "1 / groups *"),
+        "jackknife of FID: bias added": ("value - (groups - 1)", "value + (groups - 1)"),
+        "jackknife of FID: of one set alone": ("np.sum(mean - value)", "(mean - value)[0]"),
+        "jackknife of KID: spread of the subsets": ("m / (n - m) + 1 / SUBSETS", "1 / SUBSETS"),
+        "IS: spread of the parts for its error": (" / np.sqrt(SPLITS - 1)", ""),
+        "precision and recall exchanged": (
+            "_share(found[parts.KEY_METRIC_PRECISION], len(x)), _share(found[parts.KEY_METRIC_RECALL], len(y))",
+            "_share(found[parts.KEY_METRIC_RECALL], len(x)), _share(found[parts.KEY_METRIC_PRECISION], len(y))",
+        ),
+        "covariance over n": ("/ (n - 1)}", "/ n}"),
+    },
+    ("bench/data/energies2d.py", "test_energies2d"): {
+        "area of a grid cell: a side": ("(axis[1] - axis[0]) ** 2", "(axis[1] - axis[0])"),
+        "energy: a factor 1/2 lost": ("(x / scale) ** 2 / 2", "(x / scale) ** 2"),
+    },
+    ("bench/data/tabular.py", "test_tabular"): {
+        "the first tenth": (
+            "return rows[:n], rows[n:]",
+            "return rows[len(rows) - n :], rows[: len(rows) - n]",
+        ),
+        "standardised by the test rows too": (
+            "rows - rest.mean(axis=0)) / rest.std",
+            "rows - rows.mean(axis=0)) / rows.std",
+        ),
+        "GAS: divisor N": ("rows.std(axis=0, ddof=1))", "rows.std(axis=0))"),
+        "held-out rows taken from the test": (
+            "TabularSet(*_last_tenth(validation), test)",
+            "TabularSet(*_last_tenth(test), test)",
+        ),
+        "HEPMASS: test rows by their own mean": (
+            "((test - mean) / std)",
+            "((test - test.mean(axis=0)) / std)",
+        ),
+    },
+    ("bench/data/images.py", "test_image_data"): {
+        "test images are training images": ('train="train", test="t10k"', 'train="train", test="train"'),
+        "digits: training images among the test images": ("(rank % 5 == 4) ==", "(rank % 4 == 3) =="),
+        "CIFAR-10: a training batch tested": ('test=("test_batch",)', 'test=("data_batch_1",)'),
+    },
+    ("bench/data/toy2d.py", "test_toy2d"): {
+        "variance for a standard deviation": ("MIXTURE_VARIANCE**0.5, (n, 1)", "MIXTURE_VARIANCE, (n, 1)"),
+        "moons: noise after scaling": (
+            "2 * (_half_circles(n, rng) + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)",
+            "2 * _half_circles(n, rng) + rng.normal(0, 0.1, (n, 2)) - (1.0, 0.2)",
+        ),
+    },
+}
+"""(source, tests) -> name -> (text, text in its place)."""

@@ -1,0 +1,165 @@
+"""Planted faults in the library of flows and in the tasks: splits, evaluations, counts, costs, training."""
+
+FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
+    ("replications/flows/density/evaluate.py", "test_evaluate"): {
+        "NLL of the wrong sign": (
+            "return -self.log_prob.mean().item()",
+            "return self.log_prob.mean().item()",
+        ),
+        "NLL: spread for a standard error": (" / math.sqrt(self.n)", ""),
+        "bits in one dimension": ("return self.dim * math.log(2)", "return math.log(2)"),
+        "NFE of a likelihood: the sum of its batches": (
+            "flow.counter.forward_evaluations / len(parts)",
+            "flow.counter.forward_evaluations",
+        ),
+        "NFE of a likelihood: with what was counted before": ("    flow.counter.reset()\n", ""),
+        "clock read once": ("clock() - start", "clock()"),
+        "a looser reference solver": ("REFERENCE_TOLERANCE = 1e-8", "REFERENCE_TOLERANCE = 1e-3"),
+        "reference in the same type": (
+            "    with in_float64(flow):\n        twin",
+            "    with contextmanager(iter)([0]):\n        twin",
+        ),
+        "inversion: the code for the point": ("(back - x)", "(back - back)"),
+        "inversion: mean over dimensions": (".double().norm(dim=1)", ".double().square().mean(1).sqrt()"),
+        "test with the training's regularizers": ("regularizers=(), b=0.0", "b=0.0"),
+        "test with the training's random end": ("regularizers=(), b=0.0", "regularizers=()"),
+        "end time: its root": ("torch.stack(ends).square()", "torch.stack(ends)"),
+    },
+    ("replications/flows/ode/counter.py", "test_counter"): {
+        "evaluations of the backward pass as forward": ("_graph_task() != -1", "False"),
+        "reset of one count": ("self._counts[:] = 0, 0", "self._counts[0] = 0"),
+    },
+    ("replications/flows/ode/tableau.py", "test_tableau"): {
+        "midpoint for Euler's cost": (
+            '"midpoint": _read(2, "|1/2", "0 1")',
+            '"midpoint": _read(2, "|1/2", "1 0")',
+        ),
+        "a weight of dopri5": ('_DOPRI5 = "35/384 0 500/1113', '_DOPRI5 = "35/384 0 500/1112'),
+    },
+    ("replications/flows/training/settings.py", "test_optimizers test_train"): {
+        "weight decay ignored": ('"weight_decay": self.weight_decay}', '"weight_decay": 0.0}'),
+        "warm-up ignored": ("return self.lr * rise *", "return self.lr *"),
+        "cosine to the negative": ("0.5 * (1 + math.cos", "(1 + math.cos"),
+    },
+    ("replications/flows/training/log.py", "test_train test_recording"): {
+        "total for a median time": ("statistics.median(self.seconds)", "sum(self.seconds)"),
+        "first of each block for its mean": (
+            "[statistics.fmean(part) for part in parts]",
+            "[part[0] for part in parts]",
+        ),
+    },
+    ("replications/tasks/splits.py", "test_splits"): {
+        "test points drawn from a training stream": (
+            "return TestSet(self._points(n, _apart(stream)))",
+            'return TestSet(self._points(n, "batch/0"))',
+        ),
+        "validation points drawn from a training stream": (
+            "return ValidationSet(self._points(n, _apart(stream)))",
+            'return ValidationSet(self._points(n, "train"))',
+        ),
+        "streams of the training may be tested on": (
+            'startswith(("batch/", "train"))',
+            'startswith("batch/")',
+        ),
+        "every iteration the same batch": ('f"batch/{iteration}"', '"batch/0"'),
+        "an evaluation takes training points": (
+            "not isinstance(part, TestSet)",
+            "not isinstance(part, Part)",
+        ),
+        "labels of other points": ("None if part.labels is None else part.labels[rows]", "part.labels"),
+        "the first points for random ones": (
+            "torch.randperm(len(part), generator=generator)[:n]",
+            "torch.arange(len(part))[:n]",
+        ),
+    },
+    ("replications/tasks/recording.py", "test_recording"): {
+        "first for last tenth: loss": ("log.losses[-last:]", "log.losses[:last]"),
+        "first for last tenth: evaluations": ("log.nfe_forward[-last:]", "log.nfe_forward[:last]"),
+        "backward evaluations left out of the time of one": (
+            "sum(log.nfe_forward) + sum(log.nfe_backward)",
+            "sum(log.nfe_forward)",
+        ),
+        "bits: error in nats": ("measured.n, se / bit)", "measured.n, se)"),
+        "largest error for the mean": (
+            "error.mean().abs().item(), protocol",
+            "error.abs().max().item(), protocol",
+        ),
+        "mean of absolute errors": (
+            "error.mean().abs().item(), protocol",
+            "error.abs().mean().item(), protocol",
+        ),
+        "mean: spread for its error": ("values.std().item() / math.sqrt(n)", "values.std().item()"),
+    },
+    ("replications/tasks/cost.py", "test_cost"): {
+        "added cost: percentage of the other base": (
+            "100 * (seconds / seconds_plain - 1)",
+            "100 * (1 - seconds_plain / seconds)",
+        ),
+        "added cost: a factor for a percentage": (
+            "100 * (seconds / seconds_plain - 1)",
+            "seconds / seconds_plain",
+        ),
+        "added cost of an evaluation: of a step": (
+            "seconds / n / (seconds_plain / n_plain)",
+            "seconds / seconds_plain",
+        ),
+        "evaluations of the forward pass alone": (" + flow.counter.backward_evaluations", ""),
+        "counts of the step before": ("    flow.counter.reset()\n", ""),
+        "memory of the forward pass alone": ("loss(0).backward()", "loss(0)"),
+        "memory without the gradients' own": ("parameter.grad = None", "pass"),
+    },
+    ("replications/tasks/classification.py", "test_accuracy"): {
+        "percentage of those classified wrongly": (
+            "100 * self.right / self.n",
+            "100 * self.right / (self.n - self.right)",
+        ),
+        "accuracy: error of a share": ("return 100 * math.sqrt(share", "return math.sqrt(share"),
+        "accuracy: NFE of all batches": (
+            "counter.forward_evaluations / len(parts)",
+            "counter.forward_evaluations",
+        ),
+        "accuracy on training images": (
+            "parts = held_out(test).split(batch)",
+            "parts = test.points.split(batch)",
+        ),
+    },
+    ("replications/tasks/density2d/evaluation.py", "test_density2d"): {
+        "area of a grid cell: of side cells": (
+            "h = 2 * reach / (len(density) - 1)",
+            "h = 2 * reach / len(density)",
+        ),
+        "area of a grid cell: its side": ("* h**2 - 1", "* h - 1"),
+        "samples replaced by data": ("found = distances(samples, data,", "found = distances(data, data,"),
+        "likelihood of training points": (
+            ".test(config.test_points)\n    record_end",
+            ".batch(0, config.test_points)\n    record_end",
+        ),
+        "own solver: that of the test": ("own = measured.for_evaluation(in_training)", "own = integration"),
+    },
+    ("replications/tasks/images/evaluation.py", "test_image_task"): {
+        "test images taken from the training set": (
+            "pooled(test.images[: config",
+            "pooled(train.images[: config",
+        ),
+        "levels one too few": ("round(train.white) + 1", "round(train.white)"),
+        "variance over images": ("reshape(repeats, len(x)).var(0)", "reshape(repeats, len(x)).var(1)"),
+        "one noise for all iterations": ('f"noise/{iteration}"', '"noise"'),
+        "images upside down": ("v.flip(3)", "v.flip(2)"),
+    },
+    ("replications/tasks/training.py", "test_training"): {
+        "one stream of probes for all iterations": ('f"probes/{iteration}"', '"probes"'),
+        "every iteration the first batch": (
+            "method.objective(flow, batch(iteration), config",
+            "method.objective(flow, batch(0), config",
+        ),
+    },
+    ("replications/tasks/trace/variance.py", "test_trace_methods"): {
+        "variance of an estimate: half": ("return 2 * total.mean().item()", "return total.mean().item()"),
+        "variance of an estimate: of the Jacobian, not its symmetric part": (
+            "(j + j.transpose(1, 2)) / 2",
+            "j",
+        ),
+        "variance of an estimate: the kinds exchanged": ('if kind == "rademacher"', 'if kind == "gaussian"'),
+    },
+}
+"""(source, tests) -> name -> (text, text in its place)."""
