@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from replications.flows.errors import RequestError
 from replications.flows.ode.integrate import Integrator
+from replications.flows.ode.internals import add_all
 from replications.flows.ode.kept import Checkpoints, Step
 from replications.flows.ode.repetition import check_repetition
 from replications.flows.ode.step import EAGER, Tensors
@@ -92,7 +93,7 @@ def _pull_back(
             cotangents, shares = _through_graph(integrator, step, end, sources, cotangents, checks)
         end, last = step.start[0], False
         if sums:
-            torch._foreach_add_(sums, list(shares))
+            add_all(sums, list(shares))
     return (cotangents[0], *sums)
 
 

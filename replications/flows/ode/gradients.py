@@ -129,7 +129,7 @@ class GradientOf:
         known = (*opening.sources.tensors, *self._constants(), opening.start)
         stages = len(tableau(self.solver.method).nodes) if has_step(self.solver) else 1
         a_step = stages * (saved.bytes_without(known) + y.nbytes)
-        return opening, SHARE * free_bytes(y.device) // max(1, a_step)
+        return opening, SHARE * free_bytes(y.device) / a_step
 
     def _constants(self) -> tuple[Tensor, ...]:
         """Return the parameters and buffers of the field, which no graph keeps a copy of."""

@@ -1,10 +1,14 @@
-"""What torch tells of its autograd through private names alone, in one place."""
+"""What torch offers through private names alone, in one place; but for torch.compile, see `onednn` and `products`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["TorchDispatchMode", "add_all", "age", "in_backward", "is_leaf", "now", "transformed"]
 
 _graph_task = torch._C._current_graph_task_id
 _transforms_active = torch._C._are_functorch_transforms_active
@@ -35,6 +39,11 @@ def now() -> int:
     """Return a number that is above those of this thread's nodes so far, and not above those that follow."""
     with torch.enable_grad():
         return age(_ONE.clone().grad_fn)
+
+
+def add_all(sums: list[Tensor], terms: list[Tensor]) -> None:
+    """Add tensors to others in place, in one call."""
+    torch._foreach_add_(sums, terms)
 
 
 _ONE = torch.ones((), requires_grad=True)

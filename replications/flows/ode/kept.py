@@ -55,7 +55,7 @@ class Checkpoints:
     @property
     def tapes(self) -> bool:
         """Whether the graph of the next step is to be kept."""
-        return self.keep and len(self.steps) < self.graphs
+        return self.keep and len(self.steps) + 1 <= self.graphs
 
     def add(self, step: Step) -> None:
         """Keep a step."""

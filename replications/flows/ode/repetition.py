@@ -35,18 +35,17 @@ class Autocast:
 
 
 class Kept(NamedTuple):
-    """A buffer, where it is, its value and its version."""
+    """A buffer, where it is, and its value."""
 
     owner: nn.Module
     name: str
     buffer: Tensor
     value: Tensor
-    version: int
 
     @property
     def changed(self) -> bool:
-        """Whether it is another tensor by now, or has been written to."""
-        return getattr(self.owner, self.name) is not self.buffer or _version(self.buffer) != self.version
+        """Whether it is another tensor by now or has another value; its version does not tell, as of a batch norm's."""
+        return getattr(self.owner, self.name) is not self.buffer or not _equal(self.buffer, self.value)
 
 
 class Snapshot(NamedTuple):
@@ -57,11 +56,11 @@ class Snapshot(NamedTuple):
 
 
 class Memory:
-    """The generators and buffers that an evaluation of a field may change."""
+    """The generators and buffers that an evaluation of a field may change; not the buffers that need a gradient."""
 
     def __init__(self, field: Any, device: torch.device) -> None:
         named = field.named_buffers() if isinstance(field, nn.Module) else ()
-        places = [name.rpartition(".") for name, _ in named]
+        places = [name.rpartition(".") for name, buffer in named if not buffer.requires_grad]
         self._slots = [(field.get_submodule(owner), name) for owner, _, name in places]
         self._modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
 
@@ -70,7 +69,7 @@ class Memory:
         buffers = [(owner, name, getattr(owner, name)) for owner, name in self._slots]
         return Snapshot(
             self._generators(),
-            [Kept(*slot, slot[-1].detach().clone(), _version(slot[-1])) for slot in buffers],
+            [Kept(*slot, slot[-1].detach().clone()) for slot in buffers],
         )
 
     def changes(self, snapshot: Snapshot) -> tuple[bool, bool]:
@@ -78,31 +77,37 @@ class Memory:
         drawn = any(not torch.equal(a, b) for a, b in zip(snapshot.generators, self._generators()))
         return drawn, any(kept.changed for kept in snapshot.buffers)
 
-    @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
-        """Put all of it back."""
-        for module, state in zip(self._modules, snapshot.generators):
-            module.set_rng_state(state)
+        """Put all of it back; buffers as copies, since a graph may hold those of now."""
+        self._set_generators(snapshot)
         for kept in snapshot.buffers:
-            if kept.changed:
-                setattr(kept.owner, kept.name, kept.buffer)
-                kept.buffer.copy_(kept.value)
+            setattr(kept.owner, kept.name, kept.value.clone())
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Undo all changes at the end."""
+        """Go on with copies of the buffers, and undo all changes at the end."""
         snapshot = self.snapshot()
         try:
+            self.restore(snapshot)
             yield
         finally:
-            self.restore(snapshot)
+            self._set_generators(snapshot)
+            for kept in snapshot.buffers:
+                setattr(kept.owner, kept.name, kept.buffer)
+
+    def _set_generators(self, snapshot: Snapshot) -> None:
+        for module, state in zip(self._modules, snapshot.generators):
+            module.set_rng_state(state)
 
     def _generators(self) -> list[Tensor]:
         return [module.get_rng_state() for module in self._modules]
 
 
-def _version(buffer: Tensor) -> int:
-    return 0 if buffer.is_inference() else buffer._version
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors have the same values, which may not be numbers."""
+    return torch.equal(a, b) or (
+        a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+    )
 
 
 def check_repetition(again: Tensor, before: Tensor, change: Tensor) -> None:

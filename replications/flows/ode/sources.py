@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from replications.flows.errors import RequestError
-from replications.flows.ode.internals import age, is_leaf, now
+from replications.flows.ode.internals import TorchDispatchMode, age, is_leaf, now
 
 Edge = tuple[Any, int]
 """A node of the graph and the number of its output."""

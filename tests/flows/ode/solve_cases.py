@@ -136,6 +136,17 @@ class Counts(Own):
         return super().forward(t, y)
 
 
+class BatchNorm(Own):
+    """A batch norm in training, which averages what it meets; torch does not count that as a change of the buffer."""
+
+    def __init__(self, u: Tensor) -> None:
+        super().__init__(u)
+        self.norm = nn.BatchNorm1d(2, affine=False).double()
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(t, self.norm(y))
+
+
 class DependsOnCount(Counts):
     """A buffer that counts the evaluations, and that the value depends on."""
 
@@ -265,6 +276,9 @@ CASES = {
     ),
     "a buffer that counts": Case(
         module(Counts), {"adjoint": "gradient='backprop'", "compiled": "compiled=False"}
+    ),
+    "a batch norm in training": Case(
+        module(BatchNorm), {"adjoint": "gradient='backprop'", "compiled": "compiled=False"}, closed=False
     ),
     "a buffer that counts and matters": Case(
         module(DependsOnCount),

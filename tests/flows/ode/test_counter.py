@@ -70,6 +70,15 @@ def test_a_solve_without_gradient_and_a_trajectory_count_too() -> None:
     assert counter.forward_evaluations == field.calls == 3 * 2 + 4 * 4
 
 
+def test_steps_are_counted_by_what_is_kept_of_them() -> None:
+    field, counter, solver = Oscillator(), Counter(), Solver("midpoint", steps=3)
+    for gradient in ("tape", "checkpoint", "tape", "adjoint"):
+        solve(field, start(), 0.0, 1.0, solver, gradient, counter=counter)
+    assert (counter.taped, counter.checkpointed) == (6, 3)
+    counter.reset()
+    assert (counter.taped, counter.checkpointed) == (0, 0)
+
+
 def test_the_adjoint_of_torchdiffeq_is_backward() -> None:
     counting = Counting(Oscillator())
     t = torch.linspace(0, 1, 11, dtype=torch.float64)

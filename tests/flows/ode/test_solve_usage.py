@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from solve_cases import GRADIENTS, SOLVERS, T0, T1, USAGES, Own, U, closed_form, refusal, start
+from solve_cases import GRADIENTS, SOLVERS, T0, T1, USAGES, BatchNorm, Own, U, closed_form, refusal, start
 from torch import Tensor, nn
 
 from replications.flows.density.cnf import CNF
@@ -203,6 +203,22 @@ def test_a_backward_pass_under_another_autocast_than_the_solve(gradient: str, ki
     with torch.autocast("cpu", torch.bfloat16):
         end.sum().backward()
     assert field.seen == {torch.float32}
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "checkpoint", "tape", "auto"])
+@BY_SOLVER
+def test_what_a_field_remembers_is_not_remembered_twice(gradient: str, kind: str) -> None:
+    """A backward pass leaves the averages of a batch norm as the solve did, though it runs the steps again."""
+    field, y = BatchNorm(u()), start().requires_grad_()
+    end = solve(
+        field, y, T0, T1, SOLVERS["fixed"] if kind == "fixed" else Solver("dopri5", 1e-2, 1e-2), gradient
+    )
+    average, seen = field.norm.running_mean.clone(), int(field.norm.num_batches_tracked)
+    assert seen > 5
+    (first,) = torch.autograd.grad(end.square().sum(), y, create_graph=True)
+    first.sum().backward()
+    assert torch.equal(field.norm.running_mean, average)
+    assert field.norm.num_batches_tracked == seen
 
 
 # --- copies, errors ---
