@@ -8,6 +8,13 @@ from bench.execution.run import Run
 from bench.identity import identify
 from bench.stats import fit_exponent
 from replications.lecture.experiments import SOLVERS
+from replications.lecture.experiments.solvers.measured import (
+    ROUNDING,
+    observed_order,
+    stability_limit,
+    step_ladder,
+)
+from replications.lecture.experiments.solvers.methods import METHODS, grid, integrate
 from replications.lecture.experiments.solvers.problems import (
     Decay,
     Forced,
@@ -15,7 +22,7 @@ from replications.lecture.experiments.solvers.problems import (
     Logistic,
     stiff_linear,
 )
-from replications.lecture.experiments.solvers.run import METHODS, grid, integrate, run, stability_limit
+from replications.lecture.experiments.solvers.run import run
 
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4, "rk4_38": 4}
 
@@ -33,6 +40,25 @@ def test_observed_order_is_the_classical_one(method: str, order: int) -> None:
     one_step = [integrate(Forced(), method, grid(h, 1)).max_error for h in sizes]
     assert fit_exponent(sizes, final).slope == pytest.approx(order, abs=0.15)
     assert fit_exponent(sizes, one_step).slope == pytest.approx(order + 1, abs=0.15)
+
+
+def test_errors_that_rounding_hides_take_no_part_in_an_order() -> None:
+    sizes, errors = [1.0, 0.1, 0.01, 0.001], [1e-6, 1e-9, 1e-12, 1e-13]
+    fit = observed_order(sizes, errors)
+    assert fit is not None
+    assert (fit.slope, fit.n) == (pytest.approx(3), 2)
+    assert observed_order(sizes, [1.0, ROUNDING, 0.0, 0.0]) is None
+
+
+def test_a_ladder_leaves_out_steps_beyond_the_stability_limit() -> None:
+    problem = stiff_linear(50.0)  # Euler is stable below a step of 2 / 50
+    ladder = step_ladder(problem, "euler", [10, 200])
+    assert ladder.sizes == [problem.t1 / 200]
+    assert ladder.nfe == [200]
+    alone = integrate(problem, "euler", grid(problem.t1, 200))
+    assert ladder.final == [float(alone.errors[-1])]
+    assert ladder.largest == [alone.max_error]
+    assert ladder.local == [integrate(problem, "euler", grid(problem.t1 / 200, 1)).max_error]
 
 
 def test_one_step_of_rk4_is_the_taylor_polynomial() -> None:

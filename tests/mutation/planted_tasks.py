@@ -94,7 +94,11 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "evaluations of the forward pass alone": (" + flow.counter.backward_evaluations", ""),
         "counts of the step before": ("    flow.counter.reset()\n", ""),
-        "memory of the forward pass alone": ("loss(0).backward()", "loss(0)"),
+        "memory of the forward pass alone": (
+            "as peak:\n        loss(0).backward()",
+            "as peak:\n        loss(0)",
+        ),
+        "no warm-up": ("range(warmup)", "range(0)"),
         "memory without the gradients' own": ("parameter.grad = None", "pass"),
     },
     ("replications/tasks/classification.py", "test_accuracy"): {

@@ -21,6 +21,7 @@ from replications.lecture.experiments.solvers.problems import (
     Decay,
     Forced,
     ForcedPrinted,
+    Problem,
     VanDerPol,
     problems,
     stiff_linear,
@@ -40,6 +41,7 @@ def run(run: Run, config: SolverConfig) -> None:
     """Measure one solver; record metrics and curves."""
     drawn = problems(config.dim, run.torch_generator("problem")).values()
     method = config.method
+    problem: Problem
     for problem in (Decay(), Forced(), ForcedPrinted()):
         times = grid(problem.t1, LECTURE_POINTS[problem.name] - 1)
         solve = partial(integrate, problem, method, times)
