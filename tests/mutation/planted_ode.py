@@ -18,7 +18,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "a weight of dopri5": ('_DOPRI5 = "35/384 0 500/1113', '_DOPRI5 = "35/384 0 500/1112'),
     },
-    ("replications/flows/ode/sources.py", "test_sources"): {
+    ("replications/flows/ode/sources.py", "test_field_sources"): {
         "only leaves are sources": ("    others += _of_edges(edges, named, met, gradient)\n", ""),
         "what a field makes is a source": ("if id(x) in lasting]", "]"),
         "a history is counted twice": ("named.items() if not older(x)}", "named.items()}"),

@@ -47,7 +47,7 @@ TARGETS = (
     Target("replications/flows/ode/integrate.py", "test_counter test_controller", 12),
     Target("replications/flows/ode/counter.py", "test_counter", 4),
     Target("replications/flows/ode/guards.py", "test_solve_failures test_counter", 10),
-    Target("replications/flows/ode/sources.py", "test_sources", 10),
+    Target("replications/flows/ode/sources.py", "test_field_sources", 10),
     Target("replications/flows/ode/repetition.py", "test_repetition", 10),
     Target("replications/flows/ode/state.py", "test_solve_inputs", 10),
     Target("replications/flows/ode/kept.py", "test_kept_graphs", 6),
