@@ -15,7 +15,7 @@ from benchmarks.cnf_arms import ARMS, CnfSetting, take_turns
 from benchmarks.cnf_peers import PEERS, absence
 
 SETTINGS = {"2-D": CnfSetting(2, (64, 64, 64), 512), "43-D": CnfSetting(43, (256, 256, 256), 1000)}
-TRACKED = ("ours", "ours, compiled", *PEERS)
+TRACKED = ("ours", "ours, compiled", "ours, tape, compiled", *PEERS)
 
 
 class TrainingStep:
@@ -45,7 +45,7 @@ def compare(setting: CnfSetting, steps: int) -> None:
         ratio = paired_ratio(timings["usual"].seconds, timing.seconds)
         milliseconds = 1000 * statistics.median(timing.seconds)
         print(
-            f"  {name:15} NFE {timing.forward:3} + {timing.backward:3}  {milliseconds:8.1f} ms, "
+            f"  {name:20} NFE {timing.forward:3} + {timing.backward:3}  {milliseconds:8.1f} ms, "
             f"{milliseconds / (timing.forward + timing.backward):6.2f} an evaluation  "
             f"{ratio.mean:.2f}x, 95 % interval {ratio.low:.2f} to {ratio.high:.2f}"
         )

@@ -124,6 +124,8 @@ ARMS: dict[str, Arm] = {
     "ours, adjoint": lambda setting: ours(setting, "adjoint"),
     "ours": ours,
     "ours, compiled": lambda setting: ours(setting, compiled=True),
+    "ours, tape": lambda setting: ours(setting, "tape"),
+    "ours, tape, compiled": lambda setting: ours(setting, "tape", compiled=True),
 }
 
 

@@ -45,8 +45,8 @@ CASES = {
 }
 SOLVERS = {"dopri5": Solver("dopri5", rtol=1e-5, atol=1e-5), "rk4": Solver("rk4", steps=100)}
 REFERENCE = "torchdiffeq adjoint"
-WAYS = (REFERENCE, "adjoint", "backprop", "checkpoint", "checkpoint compiled")
-GRADIENTS = ("backprop", "adjoint", "checkpoint")
+WAYS = (REFERENCE, "adjoint", "backprop", "checkpoint", "tape", "checkpoint compiled", "tape compiled")
+GRADIENTS = ("backprop", "adjoint", "checkpoint", "tape")
 STEPS = (8, 16, 32)
 
 
@@ -173,7 +173,7 @@ def slopes() -> None:
         bound = 4 * case.batch * case.dim + 0.02 * slope["backprop"]
         for gradient, value in slope.items():
             print(
-                f"{name:6} {gradient:12} {value:14.1f} {'' if gradient == 'backprop' else f'{bound:12.1f}'}"
+                f"{name:6} {gradient:12} {value:14.1f} {'' if gradient in ('backprop', 'tape') else f'{bound:12.1f}'}"
             )
 
 

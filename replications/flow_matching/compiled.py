@@ -16,7 +16,8 @@ class CompiledObjective:
     """L of `method.objective`; a call sets the parameters' gradients itself, and returns L without a graph.
 
     For `replications.flows.training.loop.train`, which does not ask a loss without graph for its gradient. On the CPU
-    it needs a C++ compiler, and takes oneDNN for large float32 products (see `replications.flows.ode.onednn`).
+    it needs a C++ compiler, and takes oneDNN for float32 products where that is faster (see
+    `replications.flows.ode.onednn`).
 
     Args:
         velocity: v; all its parameters are trained.

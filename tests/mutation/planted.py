@@ -1,7 +1,8 @@
 """Planted faults: changes of text, each of a kind that once went unseen, that a test must notice.
 
-One line a fault, in the module of its room: `planted_bench`, `planted_tasks` (with the library of flows),
-`planted_papers`, `planted_sources`. The old text must be in its source exactly once.
+One line a fault, in the module of its room: `planted_bench`, `planted_ode` (solves and their gradients),
+`planted_tasks` (with the rest of the library of flows), `planted_papers`, `planted_sources`. The old text must be in
+its source exactly once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mutation.planted_bench import FAULTS as IN_BENCH
+from mutation.planted_ode import FAULTS as IN_ODE
 from mutation.planted_papers import FAULTS as IN_PAPERS
 from mutation.planted_sources import FAULTS as IN_SOURCES
 from mutation.planted_tasks import FAULTS as IN_TASKS
@@ -26,7 +28,7 @@ class Fault(NamedTuple):
 
 PLANTED = tuple(
     Fault(name, source, old, new, tests)
-    for room in (IN_BENCH, IN_TASKS, IN_PAPERS, IN_SOURCES)
+    for room in (IN_BENCH, IN_ODE, IN_TASKS, IN_PAPERS, IN_SOURCES)
     for (source, tests), faults in room.items()
     for name, (old, new) in faults.items()
 )

@@ -25,17 +25,6 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "test with the training's random end": ("regularizers=(), b=0.0", "regularizers=()"),
         "end time: its root": ("torch.stack(ends).square()", "torch.stack(ends)"),
     },
-    ("replications/flows/ode/counter.py", "test_counter"): {
-        "evaluations of the backward pass as forward": ("_graph_task() != -1", "False"),
-        "reset of one count": ("self._counts[:] = 0, 0", "self._counts[0] = 0"),
-    },
-    ("replications/flows/ode/tableau.py", "test_tableau"): {
-        "midpoint for Euler's cost": (
-            '"midpoint": _read(2, "|1/2", "0 1")',
-            '"midpoint": _read(2, "|1/2", "1 0")',
-        ),
-        "a weight of dopri5": ('_DOPRI5 = "35/384 0 500/1113', '_DOPRI5 = "35/384 0 500/1112'),
-    },
     ("replications/flows/training/settings.py", "test_optimizers test_train"): {
         "weight decay ignored": ('"weight_decay": self.weight_decay}', '"weight_decay": 0.0}'),
         "warm-up ignored": ("return self.lr * rise *", "return self.lr *"),

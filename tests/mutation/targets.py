@@ -47,6 +47,17 @@ TARGETS = (
     Target("replications/flows/ode/integrate.py", "test_counter test_controller", 12),
     Target("replications/flows/ode/counter.py", "test_counter", 4),
     Target("replications/flows/ode/guards.py", "test_solve_failures test_counter", 10),
+    Target("replications/flows/ode/sources.py", "test_field_sources", 10),
+    Target("replications/flows/ode/repetition.py", "test_repetition", 10),
+    Target("replications/flows/ode/state.py", "test_solve_inputs", 10),
+    Target("replications/flows/ode/kept.py", "test_kept_graphs", 6),
+    Target("replications/flows/ode/memory.py", "test_kept_graphs", 8),
+    Target("replications/flows/ode/checkpoint.py", "test_solve_usage test_kept_graphs", 10),
+    Target(
+        "replications/flows/ode/gradients.py", "test_solve_usage test_kept_graphs test_solve_failures", 10
+    ),
+    Target("replications/flows/ode/adjoint.py", "test_solve_conformance", 6),
+    Target("replications/flows/ode/products.py", "test_product_choice", 8),
     Target("replications/flows/density/evaluate.py", "test_evaluate", 10),
     Target("replications/flows/density/regularizers.py", "test_cnf test_divergence", 8),
     Target("replications/flows/training/settings.py", "test_optimizers test_train", 10),

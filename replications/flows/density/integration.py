@@ -24,13 +24,13 @@ class Integration:
     Args:
         solver: method, tolerances or steps.
         divergence: exact or estimated.
-        gradient: `backprop`, `adjoint` or `checkpoint`; see `replications.flows.ode.solve`.
+        gradient: `backprop`, `adjoint`, `checkpoint`, `tape` or `auto`; see `replications.flows.ode.solve`.
         regularizers: names of what else is integrated; see `replications.flows.density.regularizers`.
         b: in 0..1; a path ends at a random time of U((1 - b) T, (1 + b) T), drawn anew for each solve, in place
             of T (ghosh2020steer). For training; 0 ends on T.
         steered: whether the integrals of the regularizers take part in the control of the step size, as x and
             delta always do.
-        compiled: put the steps of `checkpoint`, or of a solve without gradient, through torch.compile; see
+        compiled: put the steps through torch.compile, for all gradients but `backprop` and `adjoint`; see
             `replications.flows.ode.solve`.
 
     Raises:

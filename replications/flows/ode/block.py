@@ -14,7 +14,7 @@ class ODEBlock(nn.Module):
     Args:
         field: f, called as `field(t, x)`.
         solver: method, tolerances or steps.
-        gradient: `backprop`, `adjoint` or `checkpoint`; see `replications.flows.ode.solve`.
+        gradient: `backprop`, `adjoint`, `checkpoint`, `tape` or `auto`; see `replications.flows.ode.solve`.
         t0: start of the integration.
         t1: end of the integration.
 

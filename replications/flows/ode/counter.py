@@ -1,10 +1,8 @@
-"""NFE: evaluations of a field, forward and backward apart."""
+"""NFE: evaluations of a field, forward and backward apart; and how the gradients of its solves were got."""
 
 from __future__ import annotations
 
-import torch
-
-_graph_task = torch._C._current_graph_task_id
+from replications.flows.ode.internals import in_backward
 
 
 class Counter:
@@ -12,14 +10,18 @@ class Counter:
 
     An evaluation is `backward` where autograd is running a backward pass when it happens: the adjoint's solve and the
     re-run of a checkpointed step, but not the differentiation of stored forward evaluations. It is `forward` otherwise.
+
+    Attributes:
+        taped: accepted steps whose graph was kept for the gradient, since the last reset.
+        checkpointed: accepted steps of which only the start was kept.
     """
 
     def __init__(self) -> None:
-        self._counts = [0, 0]  # forward, backward
+        self.reset()
 
     def count(self, evaluations: int = 1) -> None:
         """Count evaluations that happen now."""
-        self._counts[_graph_task() != -1] += evaluations
+        self._counts[in_backward()] += evaluations
 
     @property
     def forward_evaluations(self) -> int:
@@ -32,5 +34,6 @@ class Counter:
         return self._counts[1]
 
     def reset(self) -> None:
-        """Set both counts to zero."""
-        self._counts[:] = 0, 0
+        """Set all counts to zero."""
+        self._counts = [0, 0]  # forward, backward
+        self.taped = self.checkpointed = 0

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from replications.flows.errors import SolveFailure
 from replications.flows.ode.counter import Counter
+from replications.flows.ode.internals import transformed
+from replications.flows.ode.repetition import Autocast, Memory
 from replications.flows.ode.solver import Solver
+from replications.flows.ode.sources import Opening, trace
 from replications.flows.ode.state import Field, Shapes, evaluate
 
 
@@ -48,26 +51,54 @@ class GuardedField:
         t0: start.
         t1: end.
         counter: counts the evaluations.
+        device: where the state is.
 
     Attributes:
         nfe: evaluations so far.
         sign: of t1 - t0.
+        autocast: what torch.autocast is set to in the solve.
+        opening: f(t0, y0) where it was evaluated ahead; the first evaluation of the solve takes it.
     """
 
     def __init__(
-        self, field: Field, shapes: Shapes, solver: Solver, t0: float, t1: float, counter: Counter
+        self,
+        field: Field,
+        shapes: Shapes,
+        solver: Solver,
+        t0: float,
+        t1: float,
+        counter: Counter,
+        device: torch.device,
     ) -> None:
         self.field, self.shapes, self.solver, self.counter = field, shapes, solver, counter
-        self.t1, self.budget, self.nfe = t1, solver.max_nfe, 0
+        self.t0, self.t1, self.budget, self.nfe = t0, t1, solver.max_nfe, 0
         self.last_t: float | Tensor = t0
         self.sign = 1.0 if t1 > t0 else -1.0
+        self.autocast = Autocast(device)
+        self.opening: Opening | None = None
         if solver.adaptive:
-            self.callback_step = functools.partial(self._check_step, self.sign)  # torchdiffeq looks for it
+            self.callback_step = functools.partial(self.check_step, self.sign)  # torchdiffeq looks for it
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted."""
         self.spend(t, 1)
-        return evaluate(self.field, self.shapes, t, y)
+        opened = self.take_opening()
+        return evaluate(self.field, self.shapes, t, y) if opened is None or float(t) != self.t0 else opened
+
+    def open(self, y: Tensor, memory: Memory, leaf: bool, gradient: str) -> Opening:
+        """Evaluate f(t0, y0) ahead of the solve, with its graph; it is counted where it is taken."""
+        t = torch.tensor(self.t0, dtype=y.dtype, device=y.device)
+
+        def value(y: Tensor) -> Tensor:
+            return evaluate(self.field, self.shapes, t, y)
+
+        self.opening = trace(self.field, value, y, leaf, memory.aside, gradient)
+        return self.opening
+
+    def take_opening(self) -> Tensor | None:
+        """Return f(t0, y0) where it was evaluated ahead and not taken yet."""
+        opening, self.opening = self.opening, None
+        return None if opening is None else opening.value.detach()
 
     def spend(self, t: float | Tensor, evaluations: int) -> None:
         """Count evaluations about to happen at t.
@@ -89,7 +120,7 @@ class GuardedField:
             Diverged: the end is not finite.
         """
         self.budget = None
-        if not torch.isfinite(end).all():
+        if not _is_finite(end):
             raise Diverged(f"the state is not finite at t = {self.t1:g}", self.t1, self.nfe)
 
     def check(self, t: float, size: float, finite: bool = True) -> None:
@@ -109,15 +140,18 @@ class GuardedField:
         if t + size == t:
             raise Underflow(f"the step size {size:.1e} is too small to move t = {t:g}", t, self.nfe)
 
-    def check_adjoint_steps(self) -> None:
-        """Check the steps of an adjoint solve too: torchdiffeq runs it from t1 to t0 in a time that increases."""
-
-        def check(increasing_t: Tensor, augmented: tuple[Tensor, ...], dt: Tensor) -> None:
-            self._check_step(-self.sign, self.sign * increasing_t, augmented[1], dt)
-
-        self.callback_step_adjoint = check
-
-    def _check_step(self, sign: float, t: Tensor, y: Tensor, dt: Tensor) -> None:
+    def check_step(self, sign: float, t: Tensor, y: Tensor, dt: Tensor) -> None:
+        """Check a step of torchdiffeq's, of size dt in the direction `sign`."""
         # torchdiffeq replaces a step size that is not a number by the smallest it allows, zero.
         size = float(dt) or math.nan
         self.check(float(t), sign * size, bool(torch.isfinite(y).all()))
+
+
+def _is_finite(end: Tensor) -> bool:
+    finite = torch.isfinite(end).all()
+    try:
+        return bool(finite)
+    except RuntimeError:
+        if transformed():  # by vmap, under which tensors have no values
+            return True
+        raise

@@ -1,8 +1,9 @@
-"""float32 matrix products of compiled CPU code by oneDNN instead of MKL.
+"""float32 matrix products of compiled CPU code by oneDNN instead of MKL, where that is faster.
 
 torch gives them to MKL, which on processors of other makers than its own uses half the width of AVX-512. oneDNN, also
 part of torch, uses all of it wherever it is, in IEEE float32 too: `python -m benchmarks.cnf_rate` prints both
-rates. By itself torch.compile takes it only for weights that are constants, which those of a training are not.
+rates. By itself torch.compile takes it only for weights that are constants, which those of a training are not. Which of
+both is faster depends on processor, sizes and layouts: it is measured, see `products`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from torch import Tensor
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 
+from replications.flows.ode.products import Choice, machine
+
 aten = torch.ops.aten
 
 LEAST = 3 * 2**20
-"""Multiplications below which the call itself costs what the faster product saves."""
+"""Multiplications below which the call itself costs what a faster product saves, which is not worth measuring."""
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -45,12 +48,16 @@ def available() -> bool:
 
 
 def compile_options() -> dict[str, Any]:
-    """Return what torch.compile is to be told: to use oneDNN where it is available."""
+    """Return what torch.compile is to be told: to use oneDNN where it is available and faster."""
     return {"post_grad_custom_post_pass": UseOneDnn()} if available() else {}
 
 
+is_faster = Choice(lambda a, b: torch.ops.cnf_bench.product.default(a, b))
+"""Whether oneDNN multiplies two matrices faster than torch.mm."""
+
+
 class UseOneDnn(CustomGraphPass):
-    """Replace a b and c + a b in a graph, which has been differentiated already."""
+    """Replace a b and c + a b in a graph, which has been differentiated already, where oneDNN is faster."""
 
     def __call__(self, graph: Graph) -> None:
         """Rewrite the graph."""
@@ -62,12 +69,12 @@ class UseOneDnn(CustomGraphPass):
 
     def uuid(self) -> Any:
         """Return what tells graphs compiled with this pass from others in torch's cache."""
-        return get_hash_for_files((__file__,))
+        return get_hash_for_files((__file__,)), machine()
 
 
 def _worthwhile(a: Tensor, b: Tensor) -> bool:
     single = a.device.type == "cpu" and a.dtype == torch.float32
-    return single and len(a) * a.shape[1] * b.shape[1] >= LEAST
+    return single and len(a) * a.shape[1] * b.shape[1] >= LEAST and is_faster(a, b)
 
 
 def _replace(graph: Graph, node: Node, added: list[Node], a: Node, b: Node) -> None:

@@ -1,38 +1,36 @@
-"""Solve dy/dt = f(t, y), with three ways to its gradient.
+"""Solve dy/dt = f(t, y), with several ways to its gradient.
 
 | gradient | how | memory of N steps |
 |---|---|---|
-| `backprop` | autograd through the solver; exact for the computed solution | every evaluation |
+| `backprop` | autograd through torchdiffeq's solver; exact for the computed solution | every evaluation |
 | `adjoint` | a second solve, backward in time (torchdiffeq's, chen2018neural); as exact as both | none |
 | `checkpoint` | autograd through each accepted step, run again; equals `backprop` | N states |
+| `tape` | autograd through each accepted step, whose graph is kept; equals `backprop` | every evaluation |
+| `auto` | `tape` for as many steps as a quarter of the free memory holds, `checkpoint` for the others | between both |
 
-In `backprop` and `checkpoint` the accepted step sizes are constants. For `adjoint` and `checkpoint` the
-parameters get gradients only if the field is an `nn.Module` that owns them; all else is constant.
+In all but `adjoint` the accepted step sizes are constants. Every tensor that the value of the field depends on gets its
+gradient, whether the field owns it or not; where it can not, the solve is refused.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
-from typing import Any, Literal, TypeVar, get_args
+from itertools import pairwise
+from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from replications.flows.errors import RequestError
-from replications.flows.ode.adjoint import adjoint
-from replications.flows.ode.checkpoint import Checkpointed
+from replications.flows.ode.adjoint import AdjointField
 from replications.flows.ode.counter import Counter
+from replications.flows.ode.gradients import Gradient, GradientOf, check_request
 from replications.flows.ode.guards import Diverged, GuardedField, NFEBudget, Underflow
-from replications.flows.ode.integrate import Checkpoints, Integrator
-from replications.flows.ode.library import equal_steps, integrate
-from replications.flows.ode.solver import ADAPTIVE, ONE_STEP, Solver
-from replications.flows.ode.state import Field, join, shapes_of, split
+from replications.flows.ode.internals import transformed
+from replications.flows.ode.library import integrate
+from replications.flows.ode.solver import Solver
+from replications.flows.ode.state import Field, as_tensor, read_state, read_times, split
 
 __all__ = ["Diverged", "Gradient", "NFEBudget", "Solver", "Underflow", "solve", "trajectory"]
 
-Gradient = Literal["backprop", "adjoint", "checkpoint"]
 State = TypeVar("State", Tensor, tuple[Tensor, ...])
 DEFAULT = Solver()
 
@@ -51,44 +49,37 @@ def solve(
     """Return y(t1), where dy/dt = f(t, y) and y(t0) = `state`; t1 may lie before t0.
 
     Args:
-        field: f, called as `field(t, y)` with a scalar t; returns what has the structure and shapes of y.
-        state: y(t0), a tensor or a tuple of tensors.
+        field: f, called as `field(t, y)` with a scalar t; returns what has the structure, shapes and type of y.
+        state: y(t0), a tensor or a tuple of tensors, float32 or float64; one without elements is returned as it is.
         t0: start; no gradient.
         t1: end; no gradient.
         solver: method, tolerances or steps, budget.
-        gradient: `backprop`, `adjoint` or `checkpoint`; see the table of this module.
+        gradient: `backprop`, `adjoint`, `checkpoint`, `tape` or `auto`; see the table of this module.
         adjoint_solver: steers the second solve of `adjoint`; as `solver` by default.
-        compiled: put the steps of `checkpoint` through torch.compile, forward and backward, and those of a solve
-            without gradient by the same methods; see `step.compiled_steps`.
-        counter: counts the evaluations of the field, forward and backward.
+        compiled: put the steps of `checkpoint`, `tape` and `auto` through torch.compile, forward and backward, and
+            those of a solve without gradient by the same methods; see `step.compiled_steps`.
+        counter: counts the evaluations of the field, forward and backward. To find what the field depends on, a field
+            that uses more than its own parameters is evaluated once more, uncounted, and so it is for `adjoint` and
+            for compiled fixed steps.
 
     Raises:
         Underflow: the step size fell below what t resolves; for `adjoint` possibly in the backward pass.
         NFEBudget: more than `solver.max_nfe` evaluations.
         Diverged: state or error estimate not finite; for `adjoint` possibly in the backward pass.
-        RequestError: a method without this gradient, fixed steps without a number, a time that needs a gradient.
+        RequestError: a state, times or a field that can't be solved; a method without this gradient; fixed steps
+            without a number; a field that this gradient would get wrong, possibly found in the backward pass.
     """
-    _check_request(solver, gradient, compiled)
-    guarded, y, times = _prepare(field, state, (t0, t1), solver, counter)
-    params: dict[str, Tensor] = _parameters(field)
-    if times[0] == times[1]:
+    check_request(solver, gradient, compiled)
+    y, shapes = read_state(state)
+    at = read_times((t0, t1))
+    if at[0] == at[1] or y.numel() == 0:
         return state
-    differentiate = torch.is_grad_enabled() and any(x.requires_grad for x in (y, *params.values()))
-    if differentiate:
-        _check_gradient(solver, gradient)
-    if differentiate and gradient == "checkpoint":
-        integrator = Integrator(guarded, params, compiled)
-        end = Checkpointed.apply(integrator, _steps(integrator, times), y, *params.values())
-    elif differentiate and gradient == "adjoint":
-        end = adjoint(guarded, y, times, tuple(params.values()), adjoint_solver or solver)
-    elif gradient != "backprop" and _has_step(solver):  # less overhead a step than torchdiffeq's, or compiled
-        with torch.no_grad():
-            end = _steps(Integrator(guarded, params, compiled), times)(y, Checkpoints(keep=False))
-    else:
-        with nullcontext() if gradient == "backprop" else torch.no_grad():
-            end = integrate(guarded, y, times)[-1]
+    kind = AdjointField if gradient == "adjoint" else GuardedField
+    guarded = kind(field, shapes, solver, at[0], at[1], counter or Counter(), y.device)
+    with guarded.autocast.again():
+        end = GradientOf(guarded, as_tensor(at, y), gradient, compiled).end(y, adjoint_solver or solver)
     guarded.finish(end)
-    result: State = split(end, guarded.shapes)
+    result: State = split(end, shapes)
     return result
 
 
@@ -104,69 +95,28 @@ def trajectory(
         Underflow: as `solve`.
         NFEBudget: as `solve`.
         Diverged: as `solve`.
+        RequestError: as `solve`; times that do not rise or fall throughout.
     """
-    guarded, y, at = _prepare(field, state, times, solver, counter)
-    states = integrate(guarded, y, at)
+    y, shapes = read_state(state)
+    at = read_times(times)
+    _check_order(at)
+    if transformed():
+        raise RequestError(
+            "torch.func can't follow a trajectory; use solve from time to time, by gradient='backprop'"
+        )
+    if len(at) == 1 or y.numel() == 0:
+        still: State = split(y.expand(len(at), *y.shape), shapes)
+        return still
+    guarded = GuardedField(field, shapes, solver, at[0], at[-1], counter or Counter(), y.device)
+    states = integrate(guarded, y, as_tensor(at, y))
     guarded.finish(states[-1])
-    result: State = split(states, guarded.shapes)
+    result: State = split(states, shapes)
     return result
 
 
-def _check_request(solver: Solver, gradient: str, compiled: bool) -> None:
-    if gradient not in get_args(Gradient):
-        raise RequestError(f"unknown gradient {gradient!r}; use one of {', '.join(get_args(Gradient))}")
-    if solver.fixed and solver.steps is None:
-        raise RequestError(
-            f"{solver.method} takes equal steps; say how many: Solver({solver.method!r}, steps=...)"
-        )
-    if compiled and gradient != "checkpoint":
-        raise RequestError(f"only gradient='checkpoint' has a compiled step, not {gradient!r}")
-
-
-def _check_gradient(solver: Solver, gradient: str) -> None:
-    """Refuse what would give no gradient, or that of another solution."""
-    if gradient == "backprop" and solver.method.startswith("scipy:"):
-        raise RequestError(
-            f"{solver.method} leaves torch, where autograd can not follow; use gradient='adjoint'"
-        )
-    if gradient == "checkpoint" and solver.method not in (*ONE_STEP, *ADAPTIVE):
-        methods = ", ".join((*ONE_STEP, *ADAPTIVE))
-        raise RequestError(
-            f"{solver.method} has no checkpointed step; use gradient='adjoint' or one of {methods}"
-        )
-    if gradient == "checkpoint" and solver.adaptive and not solver.step_to_end:
-        raise RequestError(
-            "gradient='checkpoint' needs a solver that steps to the end; leave out step_to_end=False"
-        )
-
-
-def _prepare(
-    field: Field, state: Any, times: Iterable[float | Tensor], solver: Solver, counter: Counter | None
-) -> tuple[GuardedField, Tensor, Tensor]:
-    """Return the guarded field, the state as one tensor and the times in float64."""
-    times = list(times)
-    if any(isinstance(t, Tensor) and t.requires_grad for t in times):
-        raise RequestError("the times of a solve get no gradient; detach them")
-    shapes = shapes_of(state)
-    y = join(state, shapes)
-    at = [float(t) for t in times]
-    guarded = GuardedField(field, shapes, solver, at[0], at[-1], counter or Counter())
-    return guarded, y, torch.tensor(at, dtype=torch.float64, device=y.device)
-
-
-def _parameters(field: Field) -> dict[str, Tensor]:
-    """Return the parameters that need a gradient, by name."""
-    named = field.named_parameters() if isinstance(field, nn.Module) else ()
-    return {name: p for name, p in named if p.requires_grad}
-
-
-def _steps(integrator: Integrator, times: Tensor) -> Callable[[Tensor, Checkpoints], Tensor]:
-    """Return the integration from the first time to the last."""
-    if integrator.guarded.solver.adaptive:
-        return functools.partial(integrator.adaptive, float(times[0]))
-    return functools.partial(integrator.fixed, equal_steps(times, integrator.guarded.solver.steps).tolist())
-
-
-def _has_step(solver: Solver) -> bool:
-    """Return whether the integrator takes the steps of this solver."""
-    return solver.method in ONE_STEP or (solver.adaptive and solver.step_to_end)
+def _check_order(times: list[float]) -> None:
+    if not times:
+        raise RequestError("a trajectory needs at least one time")
+    signs = {(after > t) - (after < t) for t, after in pairwise(times)}
+    if len(signs) > 1 or 0 in signs:
+        raise RequestError("the times of a trajectory must rise throughout, or fall throughout")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from replications.flows.errors import RequestError
 from replications.flows.ode.solver import Solver
 from replications.flows.ode.state import Field, Shapes, evaluate, norm
 from replications.flows.ode.tableau import tableau
@@ -24,11 +25,11 @@ Moment = tuple[Tensor, Tensor]
 
 
 class Steps(NamedTuple):
-    """The three things done with a step, eager or compiled."""
+    """What is done with a step, eager or compiled; a compiled step back has a graph of its own."""
 
     advance: Callable[..., tuple[Tensor, Tensor]]
     attempt: Callable[..., tuple[Tensor, Tensor, Tensor]]
-    pull_back: Callable[..., tuple[Tensors, Tensors]]
+    pull_back: Callable[..., tuple[Tensor, Tensors, Tensors]] | None = None
 
 
 def advance(
@@ -67,27 +68,10 @@ def attempt(
     coefficients = tableau(solver.method)
     slopes, last = _slopes(field, shapes, solver.method, times, h, y, slope)
     y_next = last if coefficients.fsal else _move(y, h, coefficients.weights, slopes)
-    error = _move(torch.zeros_like(y), h, coefficients.errors, slopes)
-    allowed = solver.atol + solver.rtol * torch.maximum(y.abs(), y_next.abs())
-    return y_next, slopes[-1], norm(error / allowed, shapes)
-
-
-def pull_back(
-    field: Field,
-    shapes: Shapes,
-    method: str,
-    params: dict[str, Tensor],
-    when: Moment,
-    start: Tensors,
-    cotangents: Tensors,
-) -> tuple[Tensors, Tensors]:
-    """Run a step again; return the cotangents of where it started and its share of the parameters' gradient."""
-    with torch.enable_grad():
-        start = [x.detach().requires_grad_() for x in start]
-        ends = advance(field, shapes, method, *when, *start)[: len(cotangents)]
-    inputs = (*start, *params.values())
-    grads = torch.autograd.grad(ends, inputs, cotangents, allow_unused=True, materialize_grads=True)
-    return grads[: len(start)], grads[len(start) :]
+    with torch.no_grad():  # the steps have no gradient
+        error = _move(torch.zeros_like(y), h, coefficients.errors, slopes)
+        allowed = solver.atol + solver.rtol * torch.maximum(y.abs(), y_next.abs())
+        return y_next, slopes[-1], norm(error / allowed, shapes)
 
 
 def fused_pull_back(
@@ -98,8 +82,11 @@ def fused_pull_back(
     when: Moment,
     start: Tensors,
     cotangents: Tensors,
-) -> tuple[Tensors, Tensors]:
-    """Do the same as a pure function, which torch.compile makes one graph of: nothing is stored in between."""
+) -> tuple[Tensor, Tensors, Tensors]:
+    """Run a step again; return y_next, the cotangents of where it started and its share of the sources' gradient.
+
+    A pure function, which torch.compile makes one graph of: nothing is stored in between.
+    """
 
     def run(params: dict[str, Tensor], *start: Tensor) -> tuple[Tensor, ...]:
         def at(t: Tensor, y: Any) -> Any:
@@ -107,20 +94,20 @@ def fused_pull_back(
 
         return advance(at, shapes, method, *when, *start)[: len(cotangents)]
 
-    pull = torch.func.vjp(run, params, *start)[1]
+    ends, pull = torch.func.vjp(run, params, *start)[:2]
     shares, *of_start = pull(tuple(cotangents))
-    return tuple(of_start), tuple(shares.values())
+    return ends[0], tuple(of_start), tuple(shares.values())
 
 
-EAGER = Steps(advance, attempt, pull_back)
+EAGER = Steps(advance, attempt)
 
 
 @functools.cache
 def compiled_steps(backend: str = "inductor") -> Steps:
     """Return the steps through torch.compile, one graph each.
 
-    On the CPU it needs a C++ compiler, and takes oneDNN for large float32 products (see `onednn`). There is no silent
-    way back to eager code: what can not be compiled raises torch's error, and so does one version too many (each
+    On the CPU it needs a C++ compiler, and takes oneDNN for float32 products where it is faster (see `onednn`). There
+    is no silent way back to eager code: what can not be compiled is refused, and so is one version too many (each
     function has one for each field structure, method and shape; torch allows 8, and `torch.compiler.reset()` forgets
     them).
     """
@@ -131,7 +118,26 @@ def compiled_steps(backend: str = "inductor") -> Steps:
 
         options = compile_options()
     make = functools.partial(torch.compile, backend=backend, fullgraph=True, dynamic=False, options=options)
-    return Steps(make(advance), make(attempt), make(fused_pull_back))
+    return Steps(*(_refusing(make(function), function) for function in (advance, attempt, fused_pull_back)))
+
+
+def _refusing(compiled: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a compiled function that says in one line why it can't be compiled, and leaves a field its own error."""
+
+    def call(*args: Any) -> Any:
+        try:
+            return compiled(*args)
+        except Exception as error:
+            if not type(error).__module__.startswith("torch._dynamo"):
+                raise
+            if function is not fused_pull_back:
+                function(*args)  # where the field itself is at fault, this raises what it raises
+            reason = str(error).strip().splitlines()[0]
+            raise RequestError(
+                f"torch.compile: {reason}; make the field one graph, or use compiled=False"
+            ) from error
+
+    return call
 
 
 def moment(nodes: Sequence[float], t: float, size: float, like: Tensor) -> Moment:

@@ -14,6 +14,11 @@ from replications.flows.errors import RequestError
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "cosine", "polynomial", "step", "plateau", "drops")
+KEEPS = (None, "last", "best")
+NOT_NEGATIVE = (
+    *("lr", "momentum", "weight_decay", "gamma", "plateau", "drops", "warmup", "clip_norm", "ema_decay"),
+    *("validate_every", "patience", "checkpoint_seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class Training:
         keep: `last` weights or the `best` validated ones; None for the best where `patience` or `drops` ends the
             training, else the last.
         checkpoint_seconds: least time between two checkpoints.
+
+    Raises:
+        RequestError: an unknown name, a number out of range, a plateau without a length.
     """
 
     iterations: int
@@ -66,16 +74,23 @@ class Training:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise RequestError(f"unknown optimizer {self.optimizer!r}; use one of {', '.join(OPTIMIZERS)}")
-        if self.schedule not in SCHEDULES:
-            raise RequestError(f"unknown schedule {self.schedule!r}; use one of {', '.join(SCHEDULES)}")
-        if self.keep not in (None, "last", "best"):
-            raise RequestError(f"keep must be 'last' or 'best', got {self.keep!r}")
-        if self.iterations < 1 or self.lr < 0:
-            raise RequestError(
-                f"a training needs iterations and a rate, got {self.iterations} at {self.lr:g}"
-            )
+        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("keep", KEEPS)):
+            if (value := getattr(self, name)) not in allowed:
+                raise RequestError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        for name in NOT_NEGATIVE:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise RequestError(f"{name} must be a finite number and not negative, got {value:g}")
+        if self.iterations < 1:
+            raise RequestError(f"iterations must be at least 1, got {self.iterations}")
+        if not self.ema_decay < 1:
+            raise RequestError(f"ema_decay must be below 1, got {self.ema_decay:g}")
+        if self.fused and not self.optimizer.startswith("adam"):
+            raise RequestError(f"{self.optimizer} has no fused step; leave out fused=True")
+        if self.schedule == "plateau" and self.plateau < 1:
+            raise RequestError("schedule='plateau' needs plateau=..., its length in validations")
+        if any(milestone < 0 for milestone in self.milestones):
+            raise RequestError(f"milestones are iterations from 0, got {self.milestones}")
 
     @property
     def keeps_best(self) -> bool:

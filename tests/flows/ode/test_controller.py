@@ -10,7 +10,8 @@ from torchdiffeq import odeint
 from replications.flows.ode.controller import initial_step, next_step
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.guards import GuardedField
-from replications.flows.ode.integrate import Checkpoints, Integrator
+from replications.flows.ode.integrate import Integrator
+from replications.flows.ode.kept import Checkpoints
 from replications.flows.ode.solver import ADAPTIVE, Solver
 
 
@@ -36,9 +37,9 @@ def start() -> Tensor:
 
 def ours(field, t0: float, t1: float, solver: Solver) -> list[float]:
     kept = Checkpoints()
-    guarded = GuardedField(field, None, solver, t0, t1, Counter())
-    Integrator(guarded, {}, compiled=False).adaptive(t0, start(), kept)
-    return kept.times
+    guarded = GuardedField(field, None, solver, t0, t1, Counter(), torch.device("cpu"))
+    Integrator(guarded).adaptive(t0, start(), kept)
+    return [step.t for step in kept.steps]
 
 
 def theirs(field, t0: float, t1: float, solver: Solver) -> list[float]:

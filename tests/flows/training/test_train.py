@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.execution.run import Run
 from bench.identity import Identity
-from replications.flows.errors import SolveFailure
+from replications.flows.errors import RequestError, SolveFailure
 from replications.flows.fields.mlp import initialise
 from replications.flows.ode.counter import Counter
 from replications.flows.training.batches import Batches
@@ -308,3 +310,58 @@ def test_drops_and_best_weights_survive_a_resume(run: Run) -> None:
     assert resumed.resumed == 1
     assert log.losses == pytest.approx([0, -1, -2, -3, -3.1, -3.2, -3.21])
     assert again.w.item() == -1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"optimizer": "lion"}, "optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine"),
+        ({"keep": "first"}, "keep must be one of None, last, best"),
+        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"lr": -0.1}, "lr must be a finite number and not negative"),
+        ({"lr": math.nan}, "lr must be a finite number"),
+        ({"weight_decay": math.inf}, "weight_decay must be a finite number"),
+        ({"warmup": -1}, "warmup must be a finite number and not negative"),
+        ({"patience": -1}, "patience must be a finite number and not negative"),
+        ({"clip_norm": -1.0}, "clip_norm must be a finite number and not negative"),
+        ({"ema_decay": 1.0}, "ema_decay must be below 1"),
+        ({"schedule": "plateau"}, "schedule='plateau' needs plateau"),
+        ({"schedule": "step", "milestones": (3, -1)}, "milestones are iterations from 0"),
+        ({"optimizer": "sgd", "fused": True}, "sgd has no fused step"),
+    ],
+)
+def test_faults_of_the_settings(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Training(**{"iterations": 5, "lr": 0.1} | arguments)
+
+
+def test_the_average_is_torchs(run: Run) -> None:
+    """The weights after training are those of `AveragedModel` with the same decay, fed after each step."""
+    problem, decay = Problem(run), 0.7
+    averaged = AveragedModel(problem.model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    averaged.update_parameters(problem.model)  # the first update copies: e_0 = w_0
+    settings = Training(9, 0.05, ema_decay=decay)
+    train(
+        run,
+        problem.model,
+        problem.loss,
+        settings,
+        on_iteration=lambda i: averaged.update_parameters(problem.model),
+    )
+    for ours, theirs in zip(problem.model.parameters(), averaged.module.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=1e-15)
+
+
+def test_where_a_plateau_differs_from_torchs() -> None:
+    """Torch counts anew after a drop: its second comes after 2 (p + 1) stale validations, ours after 2 p + 1."""
+    settings, log, ours, theirs = Training(100, 1.0, schedule="plateau", plateau=3), Log(), [], []
+    rate = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = ReduceLROnPlateau(rate, factor=0.1, patience=3, threshold=0.0)
+    for i in range(12):
+        log.validations.append((i, 1.0))
+        scheduler.step(1.0)
+        ours.append(settings.lr_at(i, log.stalest))
+        theirs.append(scheduler.get_last_lr()[0])
+    assert [ours.index(pytest.approx(r)) for r in (0.1, 0.01)] == [4, 7]
+    assert [theirs.index(pytest.approx(r)) for r in (0.1, 0.01)] == [4, 8]

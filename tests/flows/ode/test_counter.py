@@ -33,16 +33,19 @@ STAGES = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
 
 
 @pytest.mark.parametrize("method", STAGES)
-@pytest.mark.parametrize("gradient", ["backprop", "adjoint", "checkpoint"])
+@pytest.mark.parametrize("gradient", ["backprop", "adjoint", "checkpoint", "tape"])
 def test_every_call_of_a_step_is_counted_on_its_side(method: str, gradient: str) -> None:
     field, counter, stages = Oscillator(), Counter(), STAGES[method]
     y = solve(field, start(), 0.0, 1.0, Solver(method, steps=5), gradient, counter=counter)
     assert (counter.forward_evaluations, counter.backward_evaluations) == (5 * stages, 0)
-    assert field.calls == 5 * stages
+    ahead = int(
+        gradient == "adjoint"
+    )  # an evaluation that shows what the field depends on is not of the method
+    assert field.calls == 5 * stages + ahead
     y.sum().backward()
-    again = 0 if gradient == "backprop" else 5 * stages
+    again = 5 * stages if gradient in ("adjoint", "checkpoint") else 0
     assert (counter.forward_evaluations, counter.backward_evaluations) == (5 * stages, again)
-    assert field.calls == 5 * stages + again
+    assert field.calls == 5 * stages + ahead + again
     counter.reset()
     assert (counter.forward_evaluations, counter.backward_evaluations) == (0, 0)
 
@@ -65,6 +68,15 @@ def test_a_solve_without_gradient_and_a_trajectory_count_too() -> None:
         solve(field, start(), 0.0, 1.0, Solver("midpoint", steps=3), counter=counter)
     trajectory(field, start(), torch.linspace(0, 1, 5), Solver("rk4"), counter)
     assert counter.forward_evaluations == field.calls == 3 * 2 + 4 * 4
+
+
+def test_steps_are_counted_by_what_is_kept_of_them() -> None:
+    field, counter, solver = Oscillator(), Counter(), Solver("midpoint", steps=3)
+    for gradient in ("tape", "checkpoint", "tape", "adjoint"):
+        solve(field, start(), 0.0, 1.0, solver, gradient, counter=counter)
+    assert (counter.taped, counter.checkpointed) == (6, 3)
+    counter.reset()
+    assert (counter.taped, counter.checkpointed) == (0, 0)
 
 
 def test_the_adjoint_of_torchdiffeq_is_backward() -> None:

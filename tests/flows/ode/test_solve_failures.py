@@ -118,7 +118,7 @@ def test_failures_survive_a_process_boundary():
         ({"solver": Solver("rk4")}, "say how many"),
         ({"gradient": "magic"}, "unknown gradient"),
         ({"solver": Solver("scipy:BDF"), "gradient": "backprop"}, "gradient='adjoint'"),
-        ({"solver": Solver("explicit_adams", steps=9)}, "no checkpointed step"),
+        ({"solver": Solver("explicit_adams", steps=9)}, "has no step of explicit_adams"),
         ({"solver": Solver(step_to_end=False)}, "steps to the end"),
         ({"gradient": "adjoint", "compiled": True}, "compiled"),
         ({"t1": torch.tensor(1.0, requires_grad=True)}, "detach"),

@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from replications.flows.fields.mlp import MlpField
+from replications.flows.ode import onednn
 from replications.flows.ode.onednn import LEAST, UseOneDnn, available, product
 from replications.flows.ode.solve import Solver, solve
 
@@ -87,6 +88,28 @@ def targets_and_result(n: int, dtype: torch.dtype) -> tuple[list[str], list[Tens
     return names, module(*inputs), both(*inputs)
 
 
+@pytest.fixture
+def faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let oneDNN be the faster one, and no graph come from a cache that knows better."""
+    monkeypatch.setattr(onednn, "is_faster", lambda a, b: True)
+    monkeypatch.setattr(UseOneDnn, "uuid", lambda self: None)
+
+
+def test_slower_products_of_a_graph_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def slower(a: Tensor, b: Tensor) -> bool:
+        asked.append((*a.shape, *a.stride(), *b.shape, *b.stride()))
+        return False
+
+    monkeypatch.setattr(onednn, "is_faster", slower)
+    names, ours, reference = targets_and_result(N, torch.float32)
+    assert names == ["aten.mm.default", "aten.addmm.default"]
+    assert asked == [(N, N, 1, N, N, N, N, 1), (N, N, N, 1, N, N, 1, N)]  # a^T b and a b^T
+    assert all(torch.equal(a, b) for a, b in zip(ours, reference, strict=True))
+
+
+@pytest.mark.usefixtures("faster")
 def test_large_products_of_a_graph_are_replaced() -> None:
     names, ours, reference = targets_and_result(N, torch.float32)
     assert names == ["cnf_bench.product.default"] * 2
@@ -94,6 +117,7 @@ def test_large_products_of_a_graph_are_replaced() -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.usefixtures("faster")
 @pytest.mark.parametrize(("n", "dtype"), [(8, torch.float32), (N, torch.float64), (N, torch.bfloat16)])
 def test_small_and_other_products_stay(n: int, dtype: torch.dtype) -> None:
     names, ours, reference = targets_and_result(n, dtype)
@@ -106,9 +130,12 @@ def test_small_and_other_products_stay(n: int, dtype: torch.dtype) -> None:
     "ignore:.*script_method:DeprecationWarning"
 )  # of torch's own, on the first import
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.usefixtures("faster")
 def test_compiled_steps_use_them_and_give_the_gradient() -> None:
     field, solver = MlpField(4, (128, 128), torch.Generator().manual_seed(0)), Solver("euler", steps=1)
     x = normal(LEAST // 128**2, 4, seed=1)
+
+    torch.compiler.reset()
 
     def gradient(dtype: torch.dtype, compiled: bool) -> Tensor:
         end = solve(field.to(dtype), x.to(dtype), 0.0, 1.0, solver, compiled=compiled)
