@@ -21,8 +21,6 @@ from bench.errors import UserError
 
 Points = NDArray[np.float64]
 
-MIXTURE_MEANS = (-2.8, -0.9, 2.0)
-MIXTURE_VARIANCE = 0.4
 MOONS_STD = 0.72299
 """Standard deviation about 0.375 of all coordinates of the half circles with N(0, 0.1^2 I)."""
 
@@ -138,12 +136,6 @@ def scurve(n: int, rng: Generator) -> Points:
     phi = 1.5 * np.pi * (2 * rng.random(n) - 1)
     curve = np.stack((np.sin(phi), np.sign(phi) * (np.cos(phi) - 1)), axis=1)
     return 1.5 * (curve + rng.normal(0, 0.05, (n, 2)))
-
-
-def gaussian_mixture_1d(n: int, rng: Generator) -> Points:
-    """Return points `(n, 1)` of the equal mixture of N(-2.8, 0.4), N(-0.9, 0.4) and N(2, 0.4) (variances)."""
-    means = rng.choice(MIXTURE_MEANS, (n, 1))
-    return means + rng.normal(0, MIXTURE_VARIANCE**0.5, (n, 1))
 
 
 def _polar(radius: Points, angle: Points) -> Points:

@@ -260,15 +260,6 @@ def test_crescent_is_normal_in_polar_coordinates() -> None:
         assert value.std() == pytest.approx(std, rel=0.02)
 
 
-def test_mixture_on_the_line() -> None:
-    x = toy2d.gaussian_mixture_1d(50_000, rng())
-    assert x.shape == (50_000, 1)
-    for w in (0.3, 0.7, 1.5, 3.0):
-        expected = np.exp(1j * w * np.array([-2.8, -0.9, 2.0])).mean() * np.exp(-0.4 * w**2 / 2)
-        assert abs(np.exp(1j * w * x).mean() - expected) < 4 / 50_000**0.5
-    assert np.array_equal(x, toy2d.gaussian_mixture_1d(50_000, rng()))
-
-
 def test_unknown_set_names_the_others() -> None:
     with pytest.raises(UserError, match=r"'spiral'.*2spirals"):
         toy2d.draw("spiral", 3, rng())

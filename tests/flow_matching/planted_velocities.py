@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
+from marginal import GaussianMixture, marginal_field
 from torch import Tensor, nn
 
-from replications.flow_matching.marginal import GaussianMixture, marginal_field
 from replications.flow_matching.paths import LinearPath
 
 

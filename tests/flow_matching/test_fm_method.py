@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 import torch
+from marginal import GaussianMixture, marginal, marginal_field
 from torch import Tensor, nn
 
 from bench.errors import UserError
 from replications.flow_matching.compiled import CompiledObjective
 from replications.flow_matching.coupling import Entropic, exact, independent
-from replications.flow_matching.marginal import GaussianMixture, marginal, marginal_field
 from replications.flow_matching.method import METHODS, Draw, FlowMatching, draw, drop_labels, objective
 from replications.flow_matching.paths import (
     BridgePath,

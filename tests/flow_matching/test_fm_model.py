@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import torch
+from marginal import GaussianMixture, marginal, marginal_field
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from replications.flow_matching.marginal import GaussianMixture, marginal, marginal_field
 from replications.flow_matching.model import (
     Guided,
     Reversed,

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from marginal import GaussianMixture, marginal, marginal_field
 from torch import Tensor
 
 from bench.errors import UserError
-from replications.flow_matching.marginal import GaussianMixture, marginal, marginal_field
 from replications.flow_matching.paths import (
     BridgePath,
     ConditionalPath,

@@ -165,7 +165,6 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "CIFAR-10: a training batch tested": ('test=("test_batch",)', 'test=("data_batch_1",)'),
     },
     ("bench/data/toy2d.py", "test_toy2d"): {
-        "variance for a standard deviation": ("MIXTURE_VARIANCE**0.5, (n, 1)", "MIXTURE_VARIANCE, (n, 1)"),
         "moons: noise after scaling": (
             "2 * (_half_circles(n, rng) + rng.normal(0, 0.1, (n, 2))) - (1.0, 0.2)",
             "2 * _half_circles(n, rng) + rng.normal(0, 0.1, (n, 2)) - (1.0, 0.2)",

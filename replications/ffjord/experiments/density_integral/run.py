@@ -23,7 +23,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.toy2d import MIXTURE_VARIANCE
 from bench.measure.clock import reader
 from bench.stats import fit_exponent
 from replications.ffjord.method import BUILDER
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from bench.execution.run import Run
     from replications.ffjord.experiments.density_integral.declaration import DensityConfig
 
+VARIANCE = 0.4
+"""Of each part of the mixture."""
 CHECKED = 1000
 """Test points on which solver error and inversion are measured."""
 SHOWN = 50
@@ -78,14 +79,12 @@ def evaluate(run: Run, flow: Flow, test: TestSet, integration: Integration) -> N
 
 def draw(means: tuple[float, ...], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return n points `(n, 1)` of the equal mixture of N(m, 0.4) over the means m."""
-    return rng.choice(means, (n, 1)) + rng.normal(0, MIXTURE_VARIANCE**0.5, (n, 1))
+    return rng.choice(means, (n, 1)) + rng.normal(0, VARIANCE**0.5, (n, 1))
 
 
 def log_density(means: tuple[float, ...], x: Tensor) -> Tensor:
     """Return the mixture's log-density in nats, `(N,)`, at points `(N, 1)`."""
-    parts = torch.distributions.Normal(
-        torch.tensor(means, dtype=x.dtype, device=x.device), MIXTURE_VARIANCE**0.5
-    )
+    parts = torch.distributions.Normal(torch.tensor(means, dtype=x.dtype, device=x.device), VARIANCE**0.5)
     return torch.logsumexp(parts.log_prob(x), 1) - float(np.log(len(means)))
 
 
