@@ -6,8 +6,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "standard deviation for a standard error": (" / math.sqrt(x.size)", ""),
         "quantile of one side": ("(1 + level) / 2))", "level))"),
         "as many degrees of freedom as values": (
-            "_student_t(x.size - 1, level)",
-            "_student_t(x.size, level)",
+            "student_t(x.size - 1, level)",
+            "student_t(x.size, level)",
         ),
         "arithmetic mean of ratios": ("_log(x) - _log(y), level", "np.log(1 + x) - np.log(1 + y), level"),
         "error of a slope over n points": ("/ (u.size - 2) / spread", "/ u.size / spread"),
