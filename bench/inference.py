@@ -8,14 +8,18 @@ Student's t with k degrees of freedom, level = 1 - alpha. `scipy.special` is imp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from bench.stats import Interval, mean_interval, pairs, student_t, values_of
+from bench.stats import Interval, pairs, student_t, values_of
 
 if TYPE_CHECKING:
     from bench.stats import Values
+
+
+Estimate = Callable[[float], Interval]
+"""Level -> interval; those of a lower level lie within those of a higher one."""
 
 
 class Side(Enum):
@@ -36,7 +40,7 @@ def side(interval: Interval, limit: float) -> Side:
 
 
 class Equivalence(Enum):
-    """What two one-sided tests say of a mean against a margin around a target."""
+    """What two one-sided tests say of a quantity against a range around a target."""
 
     EQUAL = "equal"
     LOWER = "lower"
@@ -44,27 +48,61 @@ class Equivalence(Enum):
     UNDECIDED = "undecided"
 
 
-def equivalence(values: Values, target: float, margin: float, level: float = 0.95) -> Equivalence:
-    """Return whether the mean is within a margin of a target, below it, above it, or undecided.
+def equivalence(estimate: Estimate, low: float, high: float, level: float = 0.95) -> Equivalence:
+    """Return whether a quantity is within [low, high], below it, above it, or undecided.
 
-    Two one-sided t tests, each at alpha (Schuirmann 1987): `EQUAL` where the interval of level 1 - 2 alpha lies
-    within [target - margin, target + margin]. `LOWER` and `HIGHER` where the interval of level 1 - alpha lies
-    wholly beyond the margin. The chance of `EQUAL` for a mean at the margin is at most alpha, that of `LOWER` or
-    `HIGHER` alpha / 2. Values of no spread at all are compared as they are.
+    Two one-sided tests, each at alpha (Schuirmann 1987): `EQUAL` where the interval of level 1 - 2 alpha lies within
+    [low, high]. `LOWER` and `HIGHER` where the interval of level 1 - alpha lies wholly beyond. For a quantity at the
+    edge the chance of `EQUAL` is at most alpha, that of `LOWER` or `HIGHER` alpha / 2.
+
+    Args:
+        estimate: level -> interval.
+        low: the lower end of what counts as equal, stated before the runs.
+        high: the upper end.
+        level: 1 - alpha.
 
     Raises:
-        ValueError: no values, or a margin below 0.
+        ValueError: low above high.
     """
-    if margin < 0:
-        raise ValueError(f"a margin is at least 0, got {margin:g}")
-    narrow, wide = mean_interval(values, 2 * level - 1), mean_interval(values, level)
+    if low > high:
+        raise ValueError(f"a range from {low:g} to {high:g} holds nothing")
+    narrow = estimate(2 * level - 1)
     if narrow.low is None or narrow.high is None:
         return Equivalence.UNDECIDED
-    if target - margin <= narrow.low and narrow.high <= target + margin:
+    if low <= narrow.low and narrow.high <= high:
         return Equivalence.EQUAL
-    if side(wide, target - margin) is Side.BELOW:
+    wide = estimate(level)
+    if side(wide, low) is Side.BELOW:
         return Equivalence.LOWER
-    return Equivalence.HIGHER if side(wide, target + margin) is Side.ABOVE else Equivalence.UNDECIDED
+    return Equivalence.HIGHER if side(wide, high) is Side.ABOVE else Equivalence.UNDECIDED
+
+
+def p_beyond(estimate: Estimate, limit: float) -> float:
+    """Return the two-sided p-value of the test that a quantity is a limit: the least alpha that leaves the limit out.
+
+    It follows from the intervals, so it is the p-value of the test that the interval inverts; 1 for one seed.
+    """
+    return _least_alpha(lambda alpha: side(estimate(1 - alpha), limit) is not Side.ASTRIDE)
+
+
+def p_within(estimate: Estimate, low: float, high: float) -> float:
+    """Return the p-value of two one-sided tests that a quantity is outside [low, high]: the least alpha for `EQUAL`."""
+    return _least_alpha(
+        lambda alpha: equivalence(estimate, low, high, 1 - alpha) is Equivalence.EQUAL, most=0.5
+    )
+
+
+def _least_alpha(decided: Callable[[float], bool], most: float = 1.0) -> float:
+    """Return the least alpha at which intervals of level 1 - alpha decide, to a relative 1e-6; 0 below 1e-12."""
+    low, high = 1e-12, most * (1 - 1e-12)
+    if decided(low):
+        return 0.0
+    if not decided(high):
+        return 1.0
+    while high > low * (1 + 1e-6):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if decided(middle) else (middle, high)
+    return high
 
 
 def welch_difference(a: Values, b: Values, level: float = 0.95) -> Interval:
@@ -112,24 +150,6 @@ def fieller_ratio(a: Values, b: Values, level: float = 0.95) -> Interval:
     middle = top * bottom - v_ab
     root = math.sqrt(max(middle**2 - square * (top**2 - v_aa), 0.0))
     return Interval(top / bottom, (middle - root) / square, (middle + root) / square, n)
-
-
-def p_value(values: Values, limit: float) -> float:
-    """Return the two-sided p-value of the t test that the mean is a limit; 1 for one value.
-
-    Raises:
-        ValueError: no values.
-    """
-    from scipy.special import stdtr
-
-    x = values_of(values)
-    distance = abs(float(x.mean()) - limit)
-    if x.size == 1:
-        return 1.0
-    error = float(x.std(ddof=1)) / math.sqrt(x.size)
-    if error == 0:
-        return 1.0 if distance == 0 else 0.0
-    return 2.0 * float(stdtr(x.size - 1, -distance / error))
 
 
 def discoveries(p_values: Sequence[float], rate: float = 0.05) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from bench.inference import (
     discoveries,
     equivalence,
     fieller_ratio,
-    p_value,
+    p_beyond,
+    p_within,
     power,
     seeds_needed,
     side,
@@ -82,7 +84,7 @@ def test_fiellers_bounds_are_where_the_paired_t_test_turns(generator):
     a, b = generator.normal(3, 1, 6), generator.normal(7, 1, 6)
     interval = fieller_ratio(a, b)
     for bound in (interval.low, interval.high):
-        assert p_value(a - bound * b, 0.0) == pytest.approx(0.05, abs=1e-9)
+        assert reference.ttest_rel(a, bound * b).pvalue == pytest.approx(0.05, abs=1e-9)
 
 
 def test_a_denominator_that_may_be_zero_is_refused():
@@ -100,16 +102,28 @@ def test_welch_is_scipys(generator):
     assert interval.n == 4
 
 
+def means(*values: float) -> partial[Interval]:
+    return partial(mean_interval, list(values))
+
+
 def test_p_values_are_scipys(generator):
     x = generator.normal(0.3, 1, 6)
-    assert p_value(x, 0.1) == pytest.approx(reference.ttest_1samp(x, 0.1).pvalue)
-    assert (p_value([1.0, 1.0], 1.0), p_value([1.0, 1.0], 2.0), p_value([1.0], 5.0)) == (1.0, 0.0, 1.0)
+    assert p_beyond(means(*x), 0.1) == pytest.approx(reference.ttest_1samp(x, 0.1).pvalue, rel=1e-5)
+    lower = reference.ttest_1samp(x, -3.0, alternative="greater").pvalue
+    upper = reference.ttest_1samp(x, 2.0, alternative="less").pvalue
+    assert p_within(means(*x), -3.0, 2.0) == pytest.approx(max(lower, upper), rel=1e-5)
+    assert (p_beyond(means(1, 1), 1.0), p_beyond(means(1, 1), 2.0), p_beyond(means(1), 5.0)) == (
+        1.0,
+        0.0,
+        1.0,
+    )
+    assert (p_within(means(1, 1), 0.5, 1.5), p_within(means(1, 1), 2.0, 3.0)) == (0.0, 1.0)
 
 
 @SEEDS
 @pytest.mark.parametrize("edge", [-1.0, 1.0])
 def test_at_the_margin_equivalence_errs_in_at_most_5_of_100_cases(n, edge, generator):
-    found = [equivalence(x, 0.0, 1.0) for x in generator.normal(edge, 0.4, (SIMULATIONS, n))]
+    found = [equivalence(means(*x), -1.0, 1.0) for x in generator.normal(edge, 0.4, (SIMULATIONS, n))]
     allowed = 3 * math.sqrt(0.05 * 0.95 / SIMULATIONS)
     assert found.count(Equivalence.EQUAL) / SIMULATIONS <= 0.05 + allowed
     wrong = Equivalence.LOWER if edge < 0 else Equivalence.HIGHER
@@ -128,12 +142,12 @@ def test_sides_and_equivalence_of_plain_cases():
     assert side(Interval(2.0, 1.0, 3.0, 3), 0.5) is Side.ABOVE
     assert side(Interval(2.0, 1.0, 3.0, 3), 3.0) is Side.ASTRIDE
     assert side(Interval(2.0, None, None, 1), 9.0) is Side.ASTRIDE
-    assert equivalence([5.0, 5.0], 5.5, 0.5) is Equivalence.EQUAL
-    assert equivalence([5.0, 5.0], 5.6, 0.5) is Equivalence.LOWER
-    assert equivalence([5.0, 5.0], 4.4, 0.5) is Equivalence.HIGHER
-    assert equivalence([5.0], 5.0, 0.5) is Equivalence.UNDECIDED
-    with pytest.raises(ValueError, match="margin"):
-        equivalence([5.0, 5.0], 5.0, -0.1)
+    assert equivalence(means(5, 5), 5.0, 6.0) is Equivalence.EQUAL
+    assert equivalence(means(5, 5), 5.1, 6.0) is Equivalence.LOWER
+    assert equivalence(means(5, 5), 4.0, 4.9) is Equivalence.HIGHER
+    assert equivalence(means(5), 5.0, 6.0) is Equivalence.UNDECIDED
+    with pytest.raises(ValueError, match="holds nothing"):
+        equivalence(means(5, 5), 5.1, 5.0)
 
 
 def test_discoveries_are_those_of_scipys_adjusted_p_values(generator):
