@@ -94,14 +94,21 @@ def p_within(estimate: Estimate, low: float, high: float) -> float:
 
 def _least_alpha(decided: Callable[[float], bool], most: float = 1.0) -> float:
     """Return the least alpha at which intervals of level 1 - alpha decide, to a relative 1e-6; 0 below 1e-12."""
+
+    def decided_at(alpha: float) -> bool:
+        try:
+            return decided(alpha)
+        except ValueError:  # no bounded interval at that level
+            return False
+
     low, high = 1e-12, most * (1 - 1e-12)
-    if decided(low):
+    if decided_at(low):
         return 0.0
-    if not decided(high):
+    if not decided_at(high):
         return 1.0
     while high > low * (1 + 1e-6):
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if decided(middle) else (middle, high)
+        low, high = (low, middle) if decided_at(middle) else (middle, high)
     return high
 
 

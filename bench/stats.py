@@ -73,9 +73,17 @@ def paired_ratio(a: Values, b: Values, level: float = 0.95) -> Interval:
         ValueError: no values, two lengths, or a value that is not positive.
     """
     x, y = pairs(a, b)
-    logs = mean_interval(_log(x) - _log(y), level)
-    low, high = (None if bound is None else math.exp(bound) for bound in (logs.low, logs.high))
-    return Interval(math.exp(logs.mean), low, high, logs.n)
+    return exponential(mean_interval(_log(x) - _log(y), level))
+
+
+def exponential(logs: Interval) -> Interval:
+    """Return the interval of exp x, given that of x; a bound beyond the largest float is infinite."""
+    with np.errstate(over="ignore"):
+        mean, low, high = (
+            None if x is None else float(np.exp(np.float64(x))) for x in (logs.mean, logs.low, logs.high)
+        )
+    assert mean is not None
+    return Interval(mean, low, high, logs.n)
 
 
 def bootstrap_interval(

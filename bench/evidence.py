@@ -1,0 +1,182 @@
+"""Which records may settle a claim, and the numbers they give: one tier, one way of measuring, no seed lost unseen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.claim import Claim
+from bench.experiment import TIERS
+from bench.identity import Identity
+from bench.metrics.catalogue import metric as catalogued
+from bench.metrics.catalogue import split_key
+from bench.record import Record
+from bench.registry import registry
+
+OF_THE_MACHINE = ("s", "s/step", "bytes", "bytes/step", "MB/s")
+"""Units of what depends on the machine; such numbers of two machines are never put together."""
+
+SEEDS_OF_SCHEMA_1 = 3
+"""Declared number of seeds of the runs that drew from the random streams of schema 1."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the seeds of one side of a claim give.
+
+    Args:
+        values: seed -> number.
+        lost: the seeds that gave none: a failed run, a spent budget, a goal that was not reached.
+        protocols: how the numbers were measured; one, or they can not be put together.
+        records: the records, lost ones too.
+    """
+
+    values: Mapping[int, float]
+    lost: tuple[int, ...]
+    protocols: tuple[str, ...]
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the records of one tier say of a claim.
+
+    Args:
+        tier: the highest tier with numbers.
+        side: of the claim's variant and metric.
+        other: of what it is compared with; None where it is compared with a number.
+        paired: whether the seeds of both sides share their random streams.
+        refusal: why these records can not settle the claim; empty where they can.
+    """
+
+    tier: str
+    side: Sample
+    other: Sample | None
+    paired: bool
+    refusal: str
+
+
+def gather(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> Evidence | None:
+    """Return the evidence of the highest tier that has any; None where no record measures the claim.
+
+    Seeds from n on, where n is the declared number, are left out: they were not planned. Records with today's random
+    streams and those of schema 1 are never put together; the latter are taken as long as the former are incomplete.
+    """
+    for tier in reversed(TIERS):
+        found = [e for old in (False, True) if (e := _of_one_derivation(claim, by_variant, tier, old))]
+        if found:
+            return next((e for e in found if not e.refusal), found[0])
+    return None
+
+
+def _of_one_derivation(
+    claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]], tier: str, old: bool
+) -> Evidence | None:
+    n = SEEDS_OF_SCHEMA_1 if old else registry()[claim.experiment].planned_seeds(tier)
+
+    def planned(variant: str, key: str) -> Sample:
+        records = by_variant.get((claim.experiment, variant), ())
+        return sample((r for r in records if _is_planned(r.identity, tier, n, old)), key)
+
+    side = planned(claim.variant, claim.metric)
+    other = None
+    if claim.against:
+        other = planned(
+            claim.against.get("variant", claim.variant), claim.against.get("metric", claim.metric)
+        )
+    if not side.values or (other and not other.values):
+        return None
+    paired = other is not None and _share_streams(side.records, other.records)
+    return Evidence(tier, side, other, paired, _refusal(claim, n, side, other))
+
+
+def _is_planned(identity: Identity, tier: str, n: int, old: bool) -> bool:
+    return identity.tier == tier and identity.seed < n and ("schema" in identity.seeded_by) == old
+
+
+def sample(records: Iterable[Record], key: str) -> Sample:
+    """Return what records give under a metric's key."""
+    ordered = tuple(sorted(records, key=lambda r: r.identity.seed))
+    values = {
+        r.identity.seed: r.metrics[key].value for r in ordered if r.status == "done" and key in r.metrics
+    }
+    lost = tuple(r.identity.seed for r in ordered if r.identity.seed not in values)
+    protocols = sorted({r.metrics[key].protocol for r in ordered if r.identity.seed in values})
+    return Sample(values, lost, tuple(protocols), ordered)
+
+
+def _share_streams(records: Sequence[Record], others: Sequence[Record]) -> bool:
+    streams = {r.identity.seed: r.identity.seeded_by for r in others}
+    return all(r.identity.seeded_by == streams.get(r.identity.seed, r.identity.seeded_by) for r in records)
+
+
+def _refusal(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+    """Return the first reason why numbers may not be put together or do not measure what is claimed."""
+    return next(filter(None, (check(claim, n, side, other) for check in _CHECKS)), "")
+
+
+def _one_protocol(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+    for each in (side, other):
+        if each is not None and len(each.protocols) > 1:
+            return f"its seeds were measured in {len(each.protocols)} ways: {', '.join(each.protocols)}"
+    if other is not None and side.protocols != other.protocols and not claim.across:
+        return f"two protocols are compared: {side.protocols[0]} with {other.protocols[0]}"
+    return ""
+
+
+def _one_machine(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+    if not of_the_machine(claim.metric):
+        return ""
+    records = (*side.records, *(other.records if other else ()))
+    found = Counter(machine(r) for r in records if r.status == "done")
+    if len(found) > 1:
+        return f"measured on {len(found)} machines: {'; '.join(sorted(map(str, found)))}"
+    return ""
+
+
+def of_the_machine(key: str) -> bool:
+    """Whether a metric's numbers depend on the machine: times, rates, memory."""
+    return catalogued(split_key(key)[0]).unit in OF_THE_MACHINE
+
+
+def machine(record: Record) -> str:
+    """Return what a time or a memory depends on beside the code: device, processor, threads."""
+    e = record.environment
+    gpu = e.get("gpu")
+    device = gpu.get("name") if isinstance(gpu, Mapping) else e.get("cpu")
+    return f"{device or 'unknown'}, {e.get('threads', '?')} threads"
+
+
+def _all_seeds(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+    for each in (side, other):
+        if each is not None and (missing := n - len(each.records)):
+            return f"{n - missing} of the {n} declared seeds have been run"
+    return ""
+
+
+_CHECKS: tuple[Callable[[Claim, int, Sample, Sample | None], str], ...] = (
+    _one_protocol,
+    _one_machine,
+    _all_seeds,
+)
+
+
+def label(claim: Claim, evidence: Evidence) -> str:
+    """Return what kind of evidence settles a claim: one of `bench.claim.LABELS`.
+
+    The claim's own label, or `derived` by its source; else `own setting` where the tier is the published setting,
+    and a number of the machine was measured on the kind of device that the source used; else `transfer`.
+    """
+    if claim.label:
+        return claim.label
+    if claim.source == "derived":
+        return "derived"
+    experiment = registry()[claim.experiment]
+    variants = {claim.variant, claim.against.get("variant", claim.variant)}
+    published = all(experiment.at_published_setting(v, evidence.tier) for v in variants)
+    device = "cpu" if claim.device == "cpu" else "cuda"
+    on_device = all(
+        str(r.environment.get("device", "cpu")).split(":")[0] == device for r in evidence.side.records
+    )
+    return "own setting" if published and (on_device or not of_the_machine(claim.metric)) else "transfer"
