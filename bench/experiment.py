@@ -122,7 +122,8 @@ class Experiment:
     def at_published_setting(self, variant: str, tier: str) -> bool:
         """Whether a tier changes nothing of the published setting of a variant, and nothing else departs from it."""
         published = replace(self.config, self.variants[variant], self.name)
-        return not self.departures and self.configure(variant, tier) == published
+        same = self.offers(variant, tier) and self.configure(variant, tier) == published
+        return same and not self.departures
 
     def caption(self, tier: str, text: str) -> str:
         """Return the caption of one of its tables or figures, with the tier's own sentence at its end."""

@@ -156,6 +156,11 @@ def quantity(claim: Claim, evidence: Evidence) -> tuple[Estimate, tuple[float, .
     return _scaled(quotient, claim.scale, a, b)[0], quotients
 
 
+def is_quotient(claim: Claim) -> bool:
+    """Whether a claim compares by a quotient."""
+    return bool(claim.against) and not claim.difference
+
+
 def _scaled(estimator: Any, scale: float, *samples: list[float]) -> tuple[Estimate, tuple[float, ...]]:
     """Return an estimator's interval of some samples in the documented unit, and the first sample in it."""
 
