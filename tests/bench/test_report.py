@@ -304,7 +304,7 @@ def test_corrections_give_source_measurement_and_reason(records):
 
 
 def test_the_smallest_visible_effect_is_that_of_the_seeds_scatter():
-    """Power 0.8 at 5 % from 3 seeds needs 3.2634 standard deviations (the noncentral t of 2 degrees of freedom)."""
+    """Power 0.8 at 5 % from 3 seeds needs 3.264 standard deviations (the noncentral t of 2 degrees of freedom)."""
     apart = Verdict(claim_of(), "not reproduced", mean_interval([1.0, 2.0, 3.0]))
     assert corrections.visible(apart) == f"{smallest_effect(3):.2g}"
     quotient = claim_of(kind="order", against={"variant": "double"}, relation="<")
@@ -322,11 +322,14 @@ def test_verdicts_are_counted_apart_by_evidence_and_by_what_holds_as_a_family():
     def verdict(name, label="own setting", discovered=None):
         return Verdict(claim_of(), name, label=label, discovered=discovered)
 
-    table = verdicts.evidence_counts(
-        [verdict("reproduced", discovered=True), verdict("reproduced", discovered=False)]
-        + [verdict("not reproduced", "by construction"), verdict("inconclusive"), verdict("reproduced", "")]
-    )
-    assert dict((row[0], row[1:]) for row in table.rows) == {
+    found = [verdict("reproduced", discovered=True), verdict("reproduced", discovered=False)]
+    found += [
+        verdict("not reproduced", "by construction"),
+        verdict("inconclusive"),
+        verdict("reproduced", ""),
+    ]
+    table = verdicts.evidence_counts(found)
+    assert {row[0]: row[1:] for row in table.rows} == {
         "own setting": ("2 (1)", "0", "0"),
         "transfer": ("0", "0", "0"),
         "derived": ("0", "0", "0"),
