@@ -56,6 +56,7 @@ class Claim:
             that may be negative or have no natural zero, such as a log-likelihood.
         margin_reason: why that deviation is the right one; stated before the runs.
         across: why numbers of two protocols may be compared here, for example that the solvers are what is compared.
+        checked: what stands for the check that the flow inverts, where the claim counts evaluations without one.
         deterministic: the number involves no chance (a count, exact memory), so that one seed settles it.
         device: what the source measured a time or a memory on, where that is not a GPU: `cpu`.
         label: one of `LABELS`, where it does not follow from the source and the setting.
@@ -86,6 +87,7 @@ class Claim:
     difference: bool = False
     margin_reason: str = ""
     across: str = ""
+    checked: str = ""
     deterministic: bool = False
     device: str = ""
     label: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,10 +156,45 @@ def _all_seeds(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
     return ""
 
 
+LOOSENESS = 100.0
+"""An inversion error counts as small up to so many times the tolerance of its solve."""
+
+
+def _inverts(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+    """Refuse a count of evaluations without a check that the solver did not step over the field.
+
+    A flow that is solved well comes back to where it started; a solver that misses what the field does needs few
+    evaluations and does not.
+    """
+    if catalogued(split_key(claim.metric)[0]).unit != "evaluations" or claim.checked:
+        return ""
+    for record in (*side.records, *(other.records if other else ())):
+        if record.status != "done":
+            continue
+        errors = [m for key, m in record.metrics.items() if split_key(key)[0] == "inversion_error"]
+        if not errors:
+            return "no check that the flow inverts stands beside its evaluations"
+        for measured in errors:
+            bound = LOOSENESS * _tolerance(measured.protocol)
+            if measured.value > bound:
+                where = f"{record.identity.variant} seed {record.identity.seed}"
+                return (
+                    f"the flow does not invert: {where} misses by {measured.value:.2g}, more than {bound:g}"
+                )
+    return ""
+
+
+def _tolerance(protocol: str) -> float:
+    """Return the tolerance that a protocol names, such as dopri5-1e-5; that of fixed steps is 1e-5."""
+    named = re.search(r"-(\d+(?:\.\d+)?e-\d+)", protocol)
+    return float(named[1]) if named else 1e-5
+
+
 _CHECKS: tuple[Callable[[Claim, int, Sample, Sample | None], str], ...] = (
     _one_protocol,
     _one_machine,
     _all_seeds,
+    _inverts,
 )
 
 

@@ -127,6 +127,34 @@ def test_where_neither_is_better_and_where_numbers_should_be_equal_a_lost_seed_l
     assert verdict(equal, run("plain", 0, 1.0, status="oom"), *both()[1:]).verdict == "inconclusive"
 
 
+@pytest.mark.parametrize(
+    ("error", "protocol", "settled"),
+    [
+        (9e-4, "dopri5-1e-5/Euclidean", True),
+        (1.1e-3, "dopri5-1e-5/Euclidean", False),
+        (0.09, "dopri5-1e-3", True),
+        (0.11, "dopri5-1e-3", False),
+        (9e-4, "rk4-18", True),
+        (1.1e-3, "rk4-18", False),
+        (None, "", False),
+    ],
+)
+def test_evaluations_count_only_beside_a_flow_that_inverts(error, protocol, settled):
+    records = both(metric="nfe")
+    for record in records:
+        record.metrics["inversion_error"] = Measured(1e-9, "", "dopri5-1e-5")
+    counts = claim(metric="nfe")
+    assert verdict(counts, *records).verdict == "reproduced"
+    if error is None:
+        del records[-1].metrics["inversion_error"]
+    else:
+        records[-1].metrics["inversion_error"] = Measured(error, "", protocol)
+    found = verdict(counts, *records)
+    assert found.verdict == ("reproduced" if settled else "inconclusive")
+    assert settled or ("double seed 2 misses" in found.reason) == (error is not None)
+    assert verdict(claim(metric="nfe", checked="a closed form"), *records).verdict == "reproduced"
+
+
 def test_without_one_number_a_run_says_how_it_ended():
     found = verdict(claim(), *(run("plain", s, 1.0, status="diverged") for s in range(3)))
     assert (found.verdict, found.reason) == ("not run", "every run ended as diverged: why")

@@ -201,7 +201,9 @@ def test_a_limit_that_is_met_exactly_counts_for_at_most_and_not_for_less(fake_pa
 
 
 def test_only_a_value_can_be_exceeded_and_only_where_better_has_a_direction(fake_paper):
-    assert judged(claim(metric="nfe"), plain=(1.0,) * 3).verdict == "exceeded"  # fewer evaluations
+    assert (
+        judged(claim(metric="nfe", checked="c"), plain=(1.0,) * 3).verdict == "exceeded"
+    )  # fewer evaluations
     ratio = claim(kind="ratio", against={"variant": "double"}, value=1.0)
     assert judged(ratio, plain=(1.0,) * 3, double=(2.0,) * 3).verdict == "not reproduced"
 
