@@ -77,12 +77,17 @@ def equivalence(estimate: Estimate, low: float, high: float, level: float = 0.95
     return Equivalence.HIGHER if side(wide, high) is Side.ABOVE else Equivalence.UNDECIDED
 
 
-def p_beyond(estimate: Estimate, limit: float) -> float:
-    """Return the two-sided p-value of the test that a quantity is a limit: the least alpha that leaves the limit out.
+def p_beyond(estimate: Estimate, limit: float, on: Side | None = None) -> float:
+    """Return the least alpha at which the interval leaves a limit out, lying on one side of it if that is given.
 
-    It follows from the intervals, so it is the p-value of the test that the interval inverts; 1 for one seed.
+    It is the two-sided p-value of the test that the interval inverts; 1 for one seed.
     """
-    return _least_alpha(lambda alpha: side(estimate(1 - alpha), limit) is not Side.ASTRIDE)
+
+    def decided(alpha: float) -> bool:
+        found = side(estimate(1 - alpha), limit)
+        return found is not Side.ASTRIDE if on is None else found is on
+
+    return _least_alpha(decided)
 
 
 def p_within(estimate: Estimate, low: float, high: float) -> float:

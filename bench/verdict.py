@@ -227,12 +227,17 @@ def _ordered(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
 def _equal(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
     """Return whether the quantity is equal within the claim's margin, below or above it, None where that is open.
 
-    The p-value is that of the better of two tests, of being within and of being beyond, hence doubled.
+    The p-value is that of the best of three tests, of being within, below and above, of which the last two exclude
+    each other; hence it is doubled.
     """
     low, high = claim.margin
     found = equivalence(estimate, low, high)
-    beyond = min(p_beyond(estimate, low), p_beyond(estimate, high)) if found is not Equivalence.EQUAL else 1.0
-    p = min(1.0, 2 * min(p_within(estimate, low, high), beyond))
+    tests = (
+        p_within(estimate, low, high),
+        p_beyond(estimate, low, Side.BELOW),
+        p_beyond(estimate, high, Side.ABOVE),
+    )
+    p = min(1.0, 2 * min(tests))
     names = {Equivalence.EQUAL: "equal", Equivalence.LOWER: "below", Equivalence.HIGHER: "above"}
     return names.get(found), p
 

@@ -83,6 +83,7 @@ def test_a_quotient_and_its_reciprocal_give_reciprocal_intervals(generator):
 def test_fiellers_bounds_are_where_the_paired_t_test_turns(generator):
     a, b = generator.normal(3, 1, 6), generator.normal(7, 1, 6)
     interval = fieller_ratio(a, b)
+    assert interval.mean == pytest.approx(a.mean() / b.mean())
     for bound in (interval.low, interval.high):
         assert reference.ttest_rel(a, bound * b).pvalue == pytest.approx(0.05, abs=1e-9)
 
@@ -100,6 +101,10 @@ def test_welch_is_scipys(generator):
     interval = welch_difference(a, b)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
     assert interval.n == 4
+    equal = welch_difference([1.0, 2.0, 3.0], [6.0, 7.0, 8.0])  # equal variances
+    half = reference.t.ppf(0.975, 4) * np.sqrt(2 / 3)
+    assert (equal.mean, equal.low, equal.high) == pytest.approx((-5.0, -5.0 - half, -5.0 + half))
+    assert welch_difference([1.0, 1.0], [3.0, 3.0]) == Interval(-2.0, -2.0, -2.0, 2)
 
 
 def means(*values: float) -> partial[Interval]:
@@ -109,6 +114,8 @@ def means(*values: float) -> partial[Interval]:
 def test_p_values_are_scipys(generator):
     x = generator.normal(0.3, 1, 6)
     assert p_beyond(means(*x), 0.1) == pytest.approx(reference.ttest_1samp(x, 0.1).pvalue, rel=1e-5)
+    assert p_beyond(means(*x), 0.1, Side.ABOVE if x.mean() > 0.1 else Side.BELOW) < 1.0
+    assert p_beyond(means(*x), 0.1, Side.BELOW if x.mean() > 0.1 else Side.ABOVE) == 1.0
     lower = reference.ttest_1samp(x, -3.0, alternative="greater").pvalue
     upper = reference.ttest_1samp(x, 2.0, alternative="less").pvalue
     assert p_within(means(*x), -3.0, 2.0) == pytest.approx(max(lower, upper), rel=1e-5)
@@ -173,4 +180,5 @@ def test_seeds_and_effects_are_the_least_that_reach_a_power():
     assert seeds_needed(0.001) is None
     least = smallest_effect(8)
     assert power(least, 8) == pytest.approx(0.8, abs=1e-4)
+    assert power(smallest_effect(30), 30) == pytest.approx(0.8, abs=1e-4)
     assert smallest_effect(1) == math.inf

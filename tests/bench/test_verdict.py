@@ -1,8 +1,10 @@
 """Verdicts follow from records, claims and tiers, and from nothing else."""
 
+import math
 from pathlib import Path
 
 import pytest
+from scipy.stats import t as student_t
 
 from bench.claim import VERDICTS, Claim, load_claims, read_claims
 from bench.errors import UserError
@@ -302,6 +304,18 @@ def test_a_quotient_and_its_reciprocal_have_one_verdict(fake_paper, quotient):
     assert found[0].verdict == found[1].verdict
     assert found[0].measured.low == pytest.approx(1 / found[1].measured.high)
     assert found[0].p == pytest.approx(found[1].p, rel=1e-4)
+
+
+def test_the_p_value_of_an_equality_is_that_of_the_test_that_settles_it_doubled(fake_paper):
+    """Within [1.8, 2.2], below or above: Student's t of three numbers with scatter 0.01."""
+    for middle, distance in ((2.0, 0.2), (2.15, 0.05), (1.7, 0.1), (2.4, 0.2)):
+        verdict = judged(claim(), plain=(middle - 0.01, middle, middle + 0.01))
+        within = abs(middle - 2.0) < 0.2
+        tail = student_t.sf(distance / (0.01 / math.sqrt(3)), 2)
+        assert verdict.p == pytest.approx(2 * tail if within else 4 * tail, rel=1e-4)
+    astride = judged(claim(), plain=(2.1, 2.2, 2.3))
+    assert astride.verdict == "inconclusive"
+    assert astride.p > 0.5  # though far from the lower edge
 
 
 def test_a_quotient_of_positive_numbers_has_no_interval_below_zero(fake_paper):

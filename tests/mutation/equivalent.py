@@ -2,21 +2,8 @@
 
 _SYMMETRIC = "the same in either order"
 _LOOKS = "how a terminal looks"
-_EQUAL = "equal numbers have already been settled"
 
 EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
-    "bench/verdict.py": {
-        (
-            'return measured < documented if direction == "lower" else measured > documented',
-            "<",
-            "<=",
-        ): _EQUAL,
-        (
-            'return measured < documented if direction == "lower" else measured > documented',
-            ">",
-            ">=",
-        ): _EQUAL,
-    },
     "bench/execution/progress.py": {
         ("BarColumn(bar_width=24),", "24", "23"): _LOOKS,
     },

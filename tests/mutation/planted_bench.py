@@ -16,29 +16,85 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "generator.permutation(x.size)",
         ),
     },
-    ("bench/verdict.py", "test_verdict"): {
-        "tolerance of the measured number": (
-            "claim.tolerance * abs(target)",
-            "claim.tolerance * abs(interval.mean)",
+    ("bench/claim.py", "test_verdict"): {
+        "margin: tolerance of nothing": ("target - self.tolerance * abs(target)", "target - self.tolerance"),
+        "margin: not the reciprocal's": ("target / (1 + self.tolerance)", "target * (1 - self.tolerance)"),
+        "margin: the absolute one forgotten": ("if self.tolerance_abs is not None:", "if False:"),
+    },
+    ("bench/verdict.py", "test_verdict test_evidence"): {
+        "the mean settles a bound": ("found = side(interval, limit)", "found = side(estimate(0.01), limit)"),
+        "a ratio upside down": (
+            "_scaled(quotient, claim.scale, a, b)[0]",
+            "_scaled(quotient, claim.scale, b, a)[0]",
         ),
-        "half of the interval is enough": ('{"<": high < limit', '{"<": low < limit'),
-        "the mean settles a bound": ('">=": low >= limit', '">=": interval.mean >= limit'),
-        "a ratio upside down": ("else a / b)", "else b / a)"),
-        "the scale forgotten": (" * claim.scale for", " for"),
-        "a run that diverged counts": ('or base is None or record.status != "done"', "or base is None"),
-        "paired by place, not by seed": (
-            "by_seed.get(record.identity.seed)",
-            "next(iter(by_seed.values()), None)",
+        "the scale forgotten": (
+            "scaled(estimator(*samples, level), scale)",
+            "scaled(estimator(*samples, level), 1.0)",
         ),
-        "the claim's own tier not asked for": ("TIERS.index(tier) < TIERS.index(claim.tier)", "False"),
-        "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
-        "lower is better for all": ('if direction == "lower" else', 'if direction != "none" else'),
-        "numbers of two derivations of seeds together": (
-            'else "task") == seeding',
-            'else "task") in SEEDINGS',
+        "quotients averaged as they are": (
+            "quotient = paired_ratio if min(*a, *b) > 0 else fieller_ratio",
+            "quotient = fieller_ratio",
+        ),
+        "the claim's own tier not asked for": (
+            "TIERS.index(evidence.tier) < TIERS.index(claim.tier)",
+            "False",
+        ),
+        "lower is better for all": (
+            '{"lower": "below", "higher": "above"}',
+            '{"lower": "below", "higher": "below"}',
         ),
         "smoke records settle": ('if r.identity.tier != "smoke" and not', "if not"),
         "overridden records settle": ("and not r.identity.overrides and", "and"),
+        "records that may not settle it settle it": ("if evidence.refusal:", "if False:"),
+        "one seed settles by chance": ("if not claim.deterministic:", "if False:"),
+        "lost seeds do not count": (
+            "if found is not None and found in _pushed",
+            "if False and found in _pushed",
+        ),
+        "lost seeds count for their side": ('{"lower": 1, "higher": -1}', '{"lower": -1, "higher": 1}'),
+        "lost seeds of the other side count as one's own": (
+            "[(evidence.other, -1)]",
+            "[(evidence.other, 1)]",
+        ),
+        "independent seeds paired": ("if not evidence.paired:", "if False:"),
+        "one family for all papers": ("if v.claim.paper == paper and", "if"),
+        "p of one of two tests": ("2 * min(tests)", "min(tests)"),
+    },
+    ("bench/evidence.py", "test_verdict test_evidence"): {
+        "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
+        "numbers of two derivations of seeds together": (
+            ' and ("schema" in identity.seeded_by) == old',
+            "",
+        ),
+        "seeds beyond the declared ones": ("identity.seed < n", "identity.seed >= 0"),
+        "fewer seeds than declared": ("missing := n - len(each.records)", "missing := 0"),
+        "a run that diverged counts": ('if r.status == "done" and key in r.metrics', "if key in r.metrics"),
+        "protocols averaged": ("len(each.protocols) > 1", "len(each.protocols) > 9"),
+        "protocols compared": ("side.protocols != other.protocols and", "False and"),
+        "machines put together": ("if len(found) > 1:", "if len(found) > 9:"),
+        "threads do not matter": (", {e.get('threads', '?')} threads", ""),
+        "any inversion will do": ("if measured.value > bound:", "if measured.value > 1e9:"),
+        "no inversion will do": ("if not errors:", "if False:"),
+        "one tolerance for all": ("float(named[1]) if named else 1e-5", "1e-5"),
+        "a GPU's time by a CPU": ("published and (on_device or not", "published and (True or not"),
+    },
+    ("bench/inference.py", "test_inference"): {
+        "equivalence at twice the rate": ("estimate(2 * level - 1)", "estimate(4 * level - 3)"),
+        "equivalence by the mean": (
+            "low <= narrow.low and narrow.high <= high",
+            "low <= narrow.mean <= high",
+        ),
+        "beyond by a narrow interval": ("wide = estimate(level)", "wide = estimate(0.5)"),
+        "Welch: equal scatter": ("(x.size - 1) + v**2", "x.size + v**2"),
+        "Fieller: no covariance": ("middle = top * bottom - v_ab", "middle = top * bottom"),
+        "Fieller: a variance of one seed": ("level) ** 2 / n", "level) ** 2"),
+        "families: Bonferroni's": ("k * rate / len(order)", "rate / len(order)"),
+        "families: every p below the rate": ("k * rate / len(order)", "rate"),
+        "power: of a known scatter": ("abs(effect) * math.sqrt(n)", "abs(effect)"),
+    },
+    ("bench/report/corrections.py", "test_report"): {
+        "scatter of the mean for that of a seed": (" * math.sqrt(interval.n) /", " /"),
+        "a factor on a plain scale": ("math.exp(effect)", "1 + effect"),
     },
     ("bench/verify.py", "test_verify"): {
         "verify: ten times the tolerance": ("rel_tol=tolerance", "rel_tol=10 * tolerance"),

@@ -16,7 +16,9 @@ class Target(NamedTuple):
 TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", "test_stats", 10),
-    Target("bench/verdict.py", "test_verdict", 10),
+    Target("bench/inference.py", "test_inference", 10),
+    Target("bench/evidence.py", "test_verdict test_evidence", 10),
+    Target("bench/verdict.py", "test_verdict test_evidence", 12),
     Target("bench/claim.py", "test_verdict", 6),
     Target("bench/identity.py", "test_identity test_record", 10),
     Target("bench/verify.py", "test_verify", 10),
