@@ -16,7 +16,15 @@ from bench.settings import read_toml, suggest
 
 KINDS = ("value", "ratio", "order", "scaling", "bound", "text")
 SOURCES = ("read", "derived", "second-hand", "recalled")
-VERDICTS = ("reproduced", "exceeded", "not reproduced", "scaled-down", "not run", "impossible")
+VERDICTS = (
+    "reproduced",
+    "exceeded",
+    "not reproduced",
+    "inconclusive",
+    "scaled-down",
+    "not run",
+    "impossible",
+)
 
 
 @dataclass(frozen=True)

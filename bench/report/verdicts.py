@@ -33,6 +33,7 @@ NOTES = (
     "measured: mean [95 % Student-t interval] over n seeds, in the documented unit; where the claim compares "
     "two measurements it is their paired quotient, or difference where it says so.",
     "†: recalled, not checked against the text of the source.",
+    "inconclusive: the records do not settle the claim; the reason says why.",
     "scaled-down: ran at a tier too small to settle the claim.",
 )
 CORRECTED = ("not reproduced", "impossible")
