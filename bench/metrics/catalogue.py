@@ -147,7 +147,19 @@ _METRICS = (
     Metric("nfe_test", "evaluations", "lower", "Evaluations in a forward pass on test data."),
     Metric("nfe_ratio", "", "none", "Quotient nfe_backward / nfe_forward, or as the qualifier says."),
     # Time
-    Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
+    Metric(
+        "train_time",
+        "s",
+        "lower",
+        "Wall time of the whole training, without compilation, warm-up, data and evaluation.",
+    ),
+    Metric(
+        "warmup_time",
+        "s",
+        "lower",
+        "Wall time that a process's first training iteration takes above the median: compilation, first use.",
+    ),
+    Metric("data_time", "s", "lower", "Wall time in which a training's data is drawn, prepared and moved."),
     Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
     Metric(
         "iterations_to_target", "iterations", "lower", "Training iterations until a stated goal is reached."

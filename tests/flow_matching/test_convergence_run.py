@@ -29,6 +29,7 @@ from replications.flow_matching.method import METHODS, draw, objective
 from replications.flows.density import evaluate as measured
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.ode.solver import Solver
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.log import Log
 from replications.tasks.density2d.evaluation import fresh
 
@@ -141,7 +142,7 @@ def test_each_loss_is_that_of_its_method_on_the_iterations_points(tmp_path: Path
     for variant in VARIANTS:
         run, config = blank(tmp_path, variant), configured(variant, tolerance=1e-6)
         flow = untrained(run, config)
-        loss, protocol = convergence.loss_of(run, flow, config)
+        loss, protocol = convergence.loss_of(run, flow, config, TrainingClock())
         x = fresh(run, "moons").batch(4, config.batch).points
         if variant == "cnf":
             tight = Integration(Solver(rtol=1e-9, atol=1e-9))
@@ -160,7 +161,7 @@ def test_maximum_likelihood_trains_at_the_configs_tolerance(tmp_path: Path) -> N
     for tolerance in (1e-2, 1e-6):
         run, config = blank(tmp_path, "cnf"), configured("cnf", tolerance=tolerance)
         flow = untrained(run, config)
-        convergence.loss_of(run, flow, config)[0](0)
+        convergence.loss_of(run, flow, config, TrainingClock())[0](0)
         spent[tolerance] = flow.counter.forward_evaluations
     assert spent[1e-6] > 1.5 * spent[1e-2]
 
