@@ -96,7 +96,8 @@ def test_a_validation_is_outside_the_clock(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Validation, "__call__", slow)
     _, _, log = trained(tmp_path, "fm", **lasting("fm", 4), validate_every=1)
-    assert log.seconds == [1.0] * 4
+    assert log.seconds == [2.0] * 4  # from the start to the data, from the data to the end
+    assert log.drawing == [1.0] * 4
     assert next(now) > 4000
 
 

@@ -15,25 +15,25 @@ CURVE_POINTS = 300
 
 @dataclass
 class Log:
-    """What happened in training: one entry an iteration, but for `validations`: (iterations done, value).
+    """What happened in training, one entry an iteration but for the validations and the starts.
 
     Args:
         losses: of the batches.
         seconds: wall time of loss, gradient and step, without that spent on data where it is told apart.
-        drawing: seconds spent on data, where they are told apart.
-        starts: the iterations with which a process began to train; they compile, allocate and use things first.
         nfe_forward: evaluations of the loss.
         nfe_backward: evaluations of its gradient.
-        validations: see above.
+        validations: (iterations done, value).
+        drawing: seconds spent on data, where they are told apart.
+        starts: the iterations with which a process began to train, which compile, allocate and use things first.
     """
 
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    drawing: list[float] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
     nfe_forward: list[int] = field(default_factory=list)
     nfe_backward: list[int] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
+    drawing: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
 
     @property
     def iteration_time(self) -> float:
