@@ -17,7 +17,7 @@ AFFINITY = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this
 
 @pytest.mark.parametrize(
     ("allowed", "granted", "usable"),
-    [((0, 1, 2, 3), None, 4), ((0, 1, 2, 3), 2.5, 2), ((0, 1, 2, 3), 8.0, 4), ((5,), 0.3, 1)],
+    [((0, 1, 2, 3), None, 4), ((0, 1, 2, 3), 2.5, 2), ((0, 1, 2, 3), 8.0, 4), ((5,), 0.3, 1), ((), None, 1)],
 )
 def test_as_many_threads_run_at_once_as_affinity_and_quota_grant(allowed, granted, usable):
     assert Cores(allowed, granted).usable == usable

@@ -59,6 +59,10 @@ def test_the_users_time_of_the_run_itself_and_its_children_is_not_foreign(watch)
     assert (seen["foreign_cores"], seen["shared"]) == (0.0, None)
 
 
+def test_the_time_of_another_session_is_foreign(watch):
+    assert watch(user=8.0, mine=3.0, other=5.0)["foreign_cores"] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("kind", ["user", "nice", "steal"])
 def test_others_time_is_counted_whatever_its_kind(watch, kind):
     seen = watch(**{"user": 9.0, "mine": 9.0} | {kind: 4.0 + (9.0 if kind == "user" else 0.0)})
