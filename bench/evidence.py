@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.claim import Claim
 from bench.experiment import TIERS
 from bench.identity import Identity
+from bench.metrics.catalogue import is_time, split_key
 from bench.metrics.catalogue import metric as catalogued
-from bench.metrics.catalogue import split_key
 from bench.record import Record
 from bench.registry import registry
-
-OF_THE_MACHINE = ("s", "s/step", "bytes", "bytes/step", "MB/s")
-"""Units of what depends on the machine; such numbers of two machines are never put together."""
 
 SEEDS_OF_SCHEMA_1 = 3
 """Declared number of seeds of the runs that drew from the random streams of schema 1."""
@@ -48,14 +46,18 @@ class Evidence:
         side: of the claim's variant and metric.
         other: of what it is compared with; None where it is compared with a number.
         paired: whether the seeds of both sides share their random streams.
-        refusal: why these records can not settle the claim; empty where they can.
+        mixed: why the numbers are not of one kind and may not be put together; empty where they may.
+        refusal: why they can not settle the claim all the same; empty where they can.
+        shared: beside what the times of a claim about time were measured; empty where each run was alone.
     """
 
     tier: str
     side: Sample
     other: Sample | None
     paired: bool
+    mixed: str
     refusal: str
+    shared: str
 
 
 def gather(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> Evidence | None:
@@ -67,7 +69,7 @@ def gather(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]])
     for tier in reversed(TIERS):
         found = [e for old in (False, True) if (e := _of_one_derivation(claim, by_variant, tier, old))]
         if found:
-            return next((e for e in found if not e.refusal), found[0])
+            return next((e for e in found if not (e.mixed or e.refusal)), found[0])
     return None
 
 
@@ -89,7 +91,9 @@ def _of_one_derivation(
     if not side.values or (other and not other.values):
         return None
     paired = other is not None and _share_streams(side.records, other.records)
-    return Evidence(tier, side, other, paired, _refusal(claim, n, side, other))
+    mixed = _one_protocol(claim, side, other) or _one_machine(claim, side, other)
+    refusal = _all_seeds(n, side, other) or _inverts(claim, side, other)
+    return Evidence(tier, side, other, paired, mixed, refusal, _shared(claim, side, other))
 
 
 def _is_planned(identity: Identity, tier: str, n: int, old: bool) -> bool:
@@ -112,21 +116,20 @@ def _share_streams(records: Sequence[Record], others: Sequence[Record]) -> bool:
     return all(r.identity.seeded_by == streams.get(r.identity.seed, r.identity.seeded_by) for r in records)
 
 
-def _refusal(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
-    """Return the first reason why numbers may not be put together or do not measure what is claimed."""
-    return next(filter(None, (check(claim, n, side, other) for check in _CHECKS)), "")
-
-
-def _one_protocol(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+def _one_protocol(claim: Claim, side: Sample, other: Sample | None) -> str:
     for each in (side, other):
         if each is not None and len(each.protocols) > 1:
             return f"its seeds were measured in {len(each.protocols)} ways: {', '.join(each.protocols)}"
-    if other is not None and side.protocols != other.protocols and not claim.across:
-        return f"two protocols are compared: {side.protocols[0]} with {other.protocols[0]}"
-    return ""
+    if other is None or side.protocols == other.protocols:
+        return ""
+    if len({"compiled" in each.protocols[0].split("/") for each in (side, other)}) > 1:
+        return f"compiled is compared with eager: {side.protocols[0]} with {other.protocols[0]}"
+    return (
+        "" if claim.across else f"two protocols are compared: {side.protocols[0]} with {other.protocols[0]}"
+    )
 
 
-def _one_machine(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+def _one_machine(claim: Claim, side: Sample, other: Sample | None) -> str:
     if not of_the_machine(claim.metric):
         return ""
     records = (*side.records, *(other.records if other else ()))
@@ -137,8 +140,8 @@ def _one_machine(claim: Claim, n: int, side: Sample, other: Sample | None) -> st
 
 
 def of_the_machine(key: str) -> bool:
-    """Whether a metric's numbers depend on the machine: times, rates, memory."""
-    return catalogued(split_key(key)[0]).unit in OF_THE_MACHINE
+    """Whether a metric's numbers depend on the machine: times and what compares them, memory."""
+    return is_time(key) or "bytes" in catalogued(split_key(key)[0]).unit.split("/")
 
 
 def machine(record: Record) -> str:
@@ -149,7 +152,7 @@ def machine(record: Record) -> str:
     return f"{device or 'unknown'}, {e.get('threads', '?')} threads"
 
 
-def _all_seeds(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+def _all_seeds(n: int, side: Sample, other: Sample | None) -> str:
     for each in (side, other):
         if each is not None and (missing := n - len(each.records)):
             return f"{n - missing} of the {n} declared seeds have been run"
@@ -160,7 +163,7 @@ LOOSENESS = 100.0
 """An inversion error counts as small up to so many times the tolerance of its solve."""
 
 
-def _inverts(claim: Claim, n: int, side: Sample, other: Sample | None) -> str:
+def _inverts(claim: Claim, side: Sample, other: Sample | None) -> str:
     """Refuse a count of evaluations without a check that the solver did not step over the field.
 
     A flow that is solved well comes back to where it started; a solver that misses what the field does needs few
@@ -190,12 +193,26 @@ def _tolerance(protocol: str) -> float:
     return float(named[1]) if named else 1e-5
 
 
-_CHECKS: tuple[Callable[[Claim, int, Sample, Sample | None], str], ...] = (
-    _one_protocol,
-    _one_machine,
-    _all_seeds,
-    _inverts,
-)
+def _shared(claim: Claim, side: Sample, other: Sample | None) -> str:
+    """Return beside what the times of a claim about time were measured, and the command that repeats them alone."""
+    if not any(is_time(key) for key in (claim.metric, claim.against.get("metric", claim.metric))):
+        return ""
+    records = (*side.records, *(other.records if other else ()))
+    found = {r.identity.seed: r.shared for r in records if r.status == "done" and r.shared}
+    if not found:
+        return ""
+    seeds, reasons = ", ".join(map(str, sorted(found))), ", ".join(sorted(set(found.values())))
+    return f"timed on a shared machine ({'seed' if len(found) == 1 else 'seeds'} {seeds}: {reasons})"
+
+
+def alone(claim: Claim, evidence: Evidence) -> str:
+    """Return the command that repeats the runs of a claim, one at a time."""
+    variants = dict.fromkeys((claim.variant, claim.against.get("variant", claim.variant)))
+    runs = " ".join(shlex.quote(f"{claim.experiment}/{variant}") for variant in variants)
+    seeds = " ".join(f"--seed {record.identity.seed}" for record in evidence.side.records)
+    device = str(evidence.side.records[0].environment.get("device", "cpu"))
+    where = "" if device == "cpu" else f" --device {device}"
+    return f"cnf-bench run {runs} --tier {evidence.tier} {seeds}{where} --jobs 1 --force"
 
 
 def label(claim: Claim, evidence: Evidence) -> str:

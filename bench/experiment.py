@@ -49,6 +49,7 @@ class Experiment:
         data_fields: config fields that name a data set; a registered one is looked up and checksummed.
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         time_limits: tier -> seconds after which a run is ended.
+        threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
         seeds: tier -> number of seeds that settle its claims, fixed before the runs; `SEEDS` where it is absent.
         departures: in what its published tier is not the published setting, a sentence each.
@@ -71,6 +72,7 @@ class Experiment:
     figures: Mapping[str, str] = field(default_factory=dict)
     time_limits: Mapping[str, float] = field(default_factory=dict)
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threads: int = 1
     captions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
     departures: tuple[str, ...] = ()

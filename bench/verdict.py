@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from bench.claim import Claim
-from bench.evidence import Evidence, Sample, gather, label
+from bench.evidence import Evidence, Sample, alone, gather, label
 from bench.experiment import TIERS
 from bench.identity import is_current
 from bench.inference import (
@@ -104,6 +104,10 @@ def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) 
     evidence = gather(claim, by_variant)
     if evidence is None:
         return Verdict(claim, "not run", reason=_why_nothing(claim, by_variant))
+    if evidence.mixed:
+        reason = _joined(evidence.mixed, claim.note)
+        protocol = ", ".join(evidence.side.protocols)
+        return Verdict(claim, "inconclusive", tier=evidence.tier, protocol=protocol, reason=reason)
     try:
         estimate, values = quantity(claim, evidence)
         verdict, reason, p = _settle(claim, evidence, estimate)
@@ -191,7 +195,10 @@ def _unpaired(claim: Claim, one: Sample, other: Sample) -> Estimate:
 def _settle(claim: Claim, evidence: Evidence, estimate: Estimate) -> tuple[str, str, float | None]:
     """Return verdict, reason and p-value."""
     if TIERS.index(evidence.tier) < TIERS.index(claim.tier):
-        return "scaled-down", f"ran at tier {evidence.tier}; the claim needs {claim.tier}", None
+        small = f"ran at tier {evidence.tier}; the claim needs {claim.tier}"
+        return "scaled-down", _joined(small, evidence.shared), None
+    if evidence.shared:
+        return "inconclusive", f"{evidence.shared}; repeat it alone: {alone(claim, evidence)}", None
     if evidence.refusal:
         return "inconclusive", evidence.refusal, None
     interval = estimate(0.95)

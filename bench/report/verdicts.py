@@ -37,11 +37,11 @@ NOTES = (
     "one-sided tests at 5 %; inconclusive: it does not, or the records may not settle the claim, as the reason says.",
     "evidence: own setting (the published data, network and length), transfer (other data, scale or device), derived "
     "(from the authors' code), by construction (a definition or closed form).",
-    "‡: does not hold at a false discovery rate of 5 % among the verdicts of its source.",
+    "§: does not hold at a false discovery rate of 5 % among the verdicts of its source.",
     "†: recalled, not checked against the text of the source.",
     "scaled-down: ran at a tier too small to settle the claim.",
 )
-UNDISCOVERED = " ‡"
+UNDISCOVERED = " §"
 
 
 def paper_title(paper: str) -> str:

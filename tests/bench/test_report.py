@@ -28,6 +28,7 @@ from bench.verdict import Verdict, judge_all
 ENVIRONMENT = {
     "commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.0", "python": "3.11"},
     "cpu": "Test CPU", "cores": 2, "threads": 1, "device": "cpu", "gpu": None,
+    "jobs": 1,
 }  # fmt: skip
 
 
@@ -240,6 +241,41 @@ def test_a_column_has_one_unit(fake):
     table = measured.tables(experiment, runs)[0]
     assert [c.label for c in table.columns[2:]] == ["peak_memory (MiB)", "solve_time (ms)"]
     assert [row[2:] for row in table.rows] == [("3", "2"), ("0.5000", "250")]
+
+
+def test_a_time_from_a_shared_machine_is_marked_and_no_other_number_is(fake):
+    experiment = replace(fake, metrics=("solve_time", "max_error"))
+
+    def run(variant, seed, **environment):
+        record = made(experiment, variant, seed, [("solve_time", 2.0), ("max_error", 3.0)])
+        record.environment = ENVIRONMENT | environment
+        return record
+
+    foreign = "other processes used 0.8 cores"
+    runs = [run("plain", 0), run("plain", 1, shared=foreign), run("double", 0), run("double", 1)]
+    table = measured.tables(experiment, runs)[0]
+    assert [row[2:] for row in table.rows] == [("2 ± 0 ‡", "3 ± 0"), ("2 ± 0", "3 ± 0")]
+    note = f"‡: timed on a shared machine ({foreign}); settles no claim."
+    assert table.notes[-1] == note
+    assert f"- {note}" in markdown.render(table)
+    assert r"\textdaggerdbl{}: timed on a shared machine" in latex.render(table)
+    rows = [dict(zip(measured.CSV_HEADER, row, strict=True)) for row in measured.csv_rows(experiment, runs)]
+    assert [(r["variant"], r["seed"], r["metric"]) for r in rows if r["shared"]] == [
+        ("plain", 1, "solve_time")
+    ]
+    alone = measured.tables(experiment, [run("plain", 0)])[0]
+    assert not [text for text in (*alone.notes, *alone.rows[0]) if "‡" in text]
+
+
+def test_eager_and_compiled_times_have_a_column_each(fake):
+    experiment = replace(fake, metrics=("train_time",))
+    runs = [
+        made(experiment, "plain", 0, [("train_time", 1.0, "p/eager")]),
+        made(experiment, "plain", 1, [("train_time", 3.0, "p/compiled")]),
+    ]
+    table = measured.tables(experiment, runs)[0]
+    assert [c.header for c in table.columns[2:]] == ["train_time by p/eager", "train_time by p/compiled"]
+    assert table.rows[0][2:] == ("1 (n=1)", "3 (n=1)")
 
 
 def test_the_csv_has_every_seed_in_full_precision(fake, records):

@@ -36,6 +36,7 @@ def claim(**changes):
 def run(variant="plain", seed=0, value=1.0, metric="max_error", protocol="p", status="done", **environment):
     identity = identify(registry()["fake.act"], variant, "cpu", seed)
     metrics = {} if value is None else {metric: Measured(value, OF_METRIC[metric], protocol)}
+    environment = {"jobs": 1, "shared": None} | environment
     return Record(identity, status, "why", metrics=metrics, environment=environment)
 
 

@@ -21,7 +21,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "margin: not the reciprocal's": ("target / (1 + self.tolerance)", "target * (1 - self.tolerance)"),
         "margin: the absolute one forgotten": ("if self.tolerance_abs is not None:", "if False:"),
     },
-    ("bench/verdict.py", "test_verdict test_evidence"): {
+    ("bench/verdict.py", "test_verdict test_evidence test_seeds"): {
         "the mean settles a bound": ("found = side(interval, limit)", "found = side(estimate(0.01), limit)"),
         "a ratio upside down": (
             "_scaled(quotient, claim.scale, a, b)[0]",
@@ -46,6 +46,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "smoke records settle": ('if r.identity.tier != "smoke" and not', "if not"),
         "overridden records settle": ("and not r.identity.overrides and", "and"),
         "records that may not settle it settle it": ("if evidence.refusal:", "if False:"),
+        "numbers of two kinds put together": ("if evidence.mixed:", "if False:"),
+        "sharing: shared times settle": ("if evidence.shared:", "if False:"),
         "one seed settles by chance": ("if not claim.deterministic:", "if False:"),
         "lost seeds do not count": (
             "if found is not None and found in _pushed",
@@ -60,7 +62,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "one family for all papers": ("if v.claim.paper == paper and", "if"),
         "p of one of two tests": ("2 * min(tests)", "min(tests)"),
     },
-    ("bench/evidence.py", "test_verdict test_evidence"): {
+    ("bench/evidence.py", "test_verdict test_evidence test_seeds"): {
         "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
         "numbers of two derivations of seeds together": (
             ' and ("schema" in identity.seeded_by) == old',
@@ -70,7 +72,20 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "fewer seeds than declared": ("missing := n - len(each.records)", "missing := 0"),
         "a run that diverged counts": ('if r.status == "done" and key in r.metrics', "if key in r.metrics"),
         "protocols averaged": ("len(each.protocols) > 1", "len(each.protocols) > 9"),
-        "protocols compared": ("side.protocols != other.protocols and", "False and"),
+        "protocols compared": ("if claim.across else", "if True else"),
+        "protocols: compiled beside eager": (
+            "for each in (side, other)}) > 1:",
+            "for each in (side, other)}) > 2:",
+        ),
+        "protocols: those of the other side not looked at": (
+            "    for each in (side, other):\n        if each is not None and len(each.protocols) > 1:",
+            "    for each in (side,):\n        if each is not None and len(each.protocols) > 1:",
+        ),
+        "sharing: the other side not looked at": (
+            "records = (*side.records, *(other.records if other else ()))\n    found = {r.identity.seed",
+            "records = side.records\n    found = {r.identity.seed",
+        ),
+        "sharing: of every metric": ("if not any(is_time(key) for key in", "if not any(True for key in"),
         "machines put together": ("if len(found) > 1:", "if len(found) > 9:"),
         "threads do not matter": (", {e.get('threads', '?')} threads", ""),
         "any inversion will do": ("if measured.value > bound:", "if measured.value > 1e9:"),
@@ -96,17 +111,47 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "scatter of the mean for that of a seed": (" * math.sqrt(interval.n) /", " /"),
         "a factor on a plain scale": ("math.exp(effect)", "1 + effect"),
     },
+    ("bench/record.py", "test_evidence"): {
+        "sharing: a record that does not say was alone": (
+            "return None\n        return",
+            "return None\n        return None if jobs is None else",
+        ),
+        "sharing: the number of runs not looked at": ("if jobs == 1:", "if jobs is not None:"),
+        "sharing: what the record says not looked at": ('if "shared" in self.environment:', "if False:"),
+        "sharing: the first folder wins whatever it holds": (
+            "earlier.shared is not None",
+            "False",
+        ),
+        "sharing: a repeat that failed stands for the run": (
+            "return record.status in SETTLED and record.shared",
+            "return record.shared",
+        ),
+    },
+    ("bench/metrics/catalogue.py", "test_evidence"): {
+        "time: not by the step": ('any("s" in unit.split("/")', 'any("s" == unit'),
+        "time: not in what is compared": ("    if found.compares:\n", "    if False:\n"),
+        "time: a part of a word": ('[a-z][a-z0-9_]*", qualifier', '[a-z]{1,4}", qualifier'),
+        "time: an overhead of nothing named is none": ("or [found.default]", 'or [""]'),
+    },
+    ("bench/report/measured.py", "test_report"): {
+        "table: shared times not marked": (
+            "timed = is_time(self.key) and record.shared is not None",
+            "timed = False",
+        ),
+        "table: every number of a shared run marked": ("timed = is_time(self.key) and", "timed ="),
+        "table: the CSV names what every number shared": (
+            "record.shared if is_time(key) else None",
+            "record.shared",
+        ),
+    },
     ("bench/verify.py", "test_verify"): {
         "verify: ten times the tolerance": ("rel_tol=tolerance", "rel_tol=10 * tolerance"),
         "verify: an absolute tolerance that lets small numbers move": ("abs_tol=1e-9", "abs_tol=1e-6"),
         "verify: exit code 0 where a metric moved": ("1 if stale or moved else 0", "1 if stale else 0"),
         "verify: exit code 0 where a file is stale": ("1 if stale or moved else 0", "1 if moved else 0"),
-        "verify: counts are of the machine": (
-            'frozenset({"s", "s/step"})',
-            'frozenset({"s", "s/step", "evaluations"})',
-        ),
+        "verify: counts are of the machine": ('"overhead", "ratio"})', '"overhead", "ratio", "nfe"})'),
         "verify: errors are of the machine": ('{"resident_memory",', '{"resident_memory", "max_error",'),
-        "verify: times must repeat": ('frozenset({"s", "s/step"})', "frozenset()"),
+        "verify: times must repeat": ("is_time(key) or split_key", "split_key"),
         "verify: a metric that is gone did not move": ("if now is None or not", "if now is not None and not"),
         "verify: runs whose data is absent": ("is not None for name", "is not name for name"),
         "verify: files that are no more pass": (
@@ -126,6 +171,38 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "self.took[job.identity.experiment, job.identity.variant]",
             'self.took[job.identity.experiment, ""]',
         ),
+    },
+    ("bench/measure/load.py", "test_load"): {
+        "load: one's own time is foreign": ("(busy - self._busy) - (own - self._own)", "busy - self._busy"),
+        "load: one's own time of all time": ("(own - self._own)", "own"),
+        "load: children's time is foreign": ("int(words[11]) + int(words[13])", "int(words[11])"),
+        "load: system time for user time": ("int(words[11]) +", "int(words[12]) +"),
+        "load: other sessions are one's own": ("if int(words[3]) == session:", "if True:"),
+        "load: stolen time is nobody's": ("(user + nice + steal)", "(user + nice)"),
+        "load: alone above the share": ("if foreign > FOREIGN_SHARE else", "if foreign < FOREIGN_SHARE else"),
+        "load: two runs are one": ("if self._jobs > 1:", "if self._jobs > 2:"),
+        "load: not divided by the time": ("max(0.0, others) / wall", "max(0.0, others)"),
+        "load: a run cut off was alone": ('"shared": UNFINISHED', '"shared": None'),
+    },
+    ("bench/execution/cores.py", "test_cores"): {
+        "cores: the quota forgotten": ("min(len(self.allowed), math.floor(self.quota))", "len(self.allowed)"),
+        "cores: a quota is rounded up": ("math.floor(self.quota)", "math.ceil(self.quota)"),
+        "cores: the loosest limit": ("return min(found, default=None)", "return max(found, default=None)"),
+        "cores: only one's own group": (
+            "return [base / below, *(base / above for above in below.parents)]",
+            "return [base / below]",
+        ),
+        "cores: period over quota": (
+            "float(words[0]) / float(words[1])",
+            "float(words[1]) / float(words[0])",
+        ),
+        "cores: shares overlap": ("self.allowed[a:b]", "self.allowed[a : b + 1]"),
+        "cores: the declared before the user's": ("min(asked or declared,", "min(declared or asked,"),
+        "cores: more threads than processors": (
+            "min(asked or declared, len(share), machine.usable)",
+            "asked or declared",
+        ),
+        "cores: threads wait actively": ('"").lower() or "passive"', '"").lower() or "active"'),
     },
     ("bench/measure/clock.py", "test_measure"): {
         "clock: read before the device has finished": (

@@ -17,14 +17,16 @@ TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", "test_stats", 10),
     Target("bench/inference.py", "test_inference", 10),
-    Target("bench/evidence.py", "test_verdict test_evidence", 10),
-    Target("bench/verdict.py", "test_verdict test_evidence", 12),
+    Target("bench/evidence.py", "test_verdict test_evidence test_seeds", 10),
+    Target("bench/verdict.py", "test_verdict test_evidence test_seeds", 12),
     Target("bench/claim.py", "test_verdict", 6),
     Target("bench/identity.py", "test_identity test_record", 10),
     Target("bench/verify.py", "test_verify", 10),
     Target("bench/execution/progress.py", "test_progress", 8),
     # measurements, metrics
     Target("bench/measure/clock.py", "test_measure", 8),
+    Target("bench/measure/load.py", "test_load", 8),
+    Target("bench/execution/cores.py", "test_cores", 10),
     Target("bench/measure/memory.py", "test_measure", 10),
     Target("bench/metrics/transport.py", "test_transport", 10),
     Target("bench/metrics/paths.py", "test_path_metrics", 10),

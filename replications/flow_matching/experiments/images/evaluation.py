@@ -163,7 +163,7 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: FlowMatchingI
         key = "bits_per_dim" if k == 1 else f"bits_per_dim[K={k}]"
         record_mean(run, key, found.of(k), f"{protocol}/uniform noise, K={k}")
     run.metric("nfe_test", found.nfe, f"{protocol}/mean over solves", found.solves)
-    run.metric("loglik_time", found.seconds, f"{protocol}/{len(v)} images, K={most}")
+    run.metric("loglik_time", found.seconds, f"{protocol}/{len(v)} images, K={most}/warm")
 
 
 def pictures(run: Run, flow: UnitCubeFlow, evaluation: Evaluation) -> None:
