@@ -174,7 +174,7 @@ def _inverts(claim: Claim, side: Sample, other: Sample | None) -> str:
     for record in (*side.records, *(other.records if other else ())):
         if record.status != "done":
             continue
-        errors = [m for key, m in record.metrics.items() if split_key(key)[0] == "inversion_error"]
+        errors = [m for key, m in record.metrics.items() if key == "inversion_error"]
         if not errors:
             return "no check that the flow inverts stands beside its evaluations"
         for measured in errors:
