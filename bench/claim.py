@@ -60,6 +60,7 @@ class Claim:
         deterministic: the number involves no chance (a count, exact memory), so that one seed settles it.
         device: what the source measured a time or a memory on, where that is not a GPU: `cpu`.
         label: one of `LABELS`, where it does not follow from the source and the setting.
+        headline: the source's abstract or conclusion rests on it; shown first, whatever its verdict is.
         tier: the lowest tier that can settle it.
         verdict: stated verdict, for `text`, `impossible` and `out of scope` only.
         note: why the verdict is what it is; what is wrong with the claim; the proof where it is impossible.
@@ -91,6 +92,7 @@ class Claim:
     deterministic: bool = False
     device: str = ""
     label: str = ""
+    headline: bool = False
     tier: str = "cpu"
     verdict: str = ""
     note: str = ""

@@ -1,6 +1,7 @@
 """Verdicts follow from records, claims and tiers, and from nothing else."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench.claim import VERDICTS, Claim, load_claims, read_claims
 from bench.errors import UserError
 from bench.experiment import TIERS, Experiment
 from bench.identity import identify
+from bench.metrics.catalogue import is_time
 from bench.record import Measured, Record
 from bench.registry import registry
 from bench.verdict import judge, judge_all
@@ -165,6 +167,18 @@ def test_every_documented_number_has_a_verdict_and_a_reason_where_one_is_owed():
     for v in verdicts:
         assert v.verdict in VERDICTS
         assert v.reason, v.claim.id
+
+
+ABOUT_TIME = re.compile(r"\b(wall-clock|training time|forward time|faster|slower|speed\w*)\b")
+OTHERWISE = re.compile(r"\b(evaluations|iterations|samples|discretisations|complexity|random end time)\b")
+
+
+def test_a_claim_about_time_is_settled_by_times():
+    """A count of evaluations or iterations may stand for the cost only where the claim says that it is a count."""
+    claims = [c for c in load_claims() if c.experiment and ABOUT_TIME.search(c.text)]
+    counted = [c for c in claims if OTHERWISE.search(c.text)]
+    assert len(claims) > len(counted) > 0
+    assert [c.id for c in claims if c not in counted and not is_time(c.metric)] == []
 
 
 def record(
