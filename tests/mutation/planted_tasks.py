@@ -39,11 +39,12 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     ("replications/flows/training/log.py", "test_phases test_recording"): {
         "phases: the first iteration counts in the median": ("if i not in self.starts]", "]"),
-        "phases: compilation is training": ("median if i in self.starts else value", "value"),
+        "phases: compilation is training": ("min(value, median) if i in self.starts else value", "value"),
         "phases: all of the first iteration is warm-up": (
-            "median if i in self.starts else value",
+            "min(value, median) if i in self.starts else value",
             "0.0 if i in self.starts else value",
         ),
+        "phases: a negative warm-up": ("min(value, median) if", "median if"),
         "phases: the warm-up with the training": ("sum(self.seconds) - self.train_time", "sum(self.seconds)"),
     },
     ("replications/flows/training/loop.py", "test_phases"): {
