@@ -52,8 +52,10 @@ def classify(error: BaseException) -> tuple[str, str]:
     return "error", text
 
 
-def perform(run: Run, experiment: Experiment, environment: dict[str, Any], load: Load) -> Record:
-    """Run an experiment's function and return its record, whatever the end was.
+def perform(
+    run: Run, experiment: Experiment, environment: dict[str, Any], load: Load | None = None
+) -> Record:
+    """Run an experiment's function and return its record, whatever the end was; it says what `load` saw meanwhile.
 
     Raises:
         Unwritable: the output folder is read-only or full.
@@ -75,7 +77,7 @@ def perform(run: Run, experiment: Experiment, environment: dict[str, Any], load:
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")
     result.duration_s = time.perf_counter() - clock
-    result.environment = environment | load.end()
+    result.environment = environment | (load.end() if load else {})
     return result
 
 
