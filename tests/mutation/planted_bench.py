@@ -216,6 +216,17 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "tuple(_time_once(fn, device) for _ in range(repeats + warmup))",
         ),
         "clock: mean for median": ("statistics.median(values), _inter", "statistics.fmean(values), _inter"),
+        "turns: always in one order": ("order[::-1] if turn % 2 else order", "order"),
+        "turns: the warm-up in one turn of the arms": ("range(warmup * steps)", "range(warmup)"),
+        "turns: a turn's seconds for a step's": ("(clock() - start) / steps", "clock() - start"),
+        "turns: quotients turn by turn": (
+            "[a + b for a, b in itertools.pairwise(values)]",
+            "list(values)",
+        ),
+        "turns: mean of the quotients": (
+            "statistics.median(a / b for a, b in zip(*sums",
+            "statistics.fmean(a / b for a, b in zip(*sums",
+        ),
     },
     ("bench/measure/memory.py", "test_measure"): {
         "memory: level at the end for the peak": ("peak = max(peak, level)", "peak = level"),

@@ -43,9 +43,9 @@ class Log:
 
     @property
     def trained(self) -> list[float]:
-        """Wall time of each iteration in seconds, a process's first at the median of the others: it is warm then."""
+        """Wall time of each iteration in seconds, a process's first at most the median of the others: as if warm."""
         median = self.iteration_time
-        return [median if i in self.starts else value for i, value in enumerate(self.seconds)]
+        return [min(value, median) if i in self.starts else value for i, value in enumerate(self.seconds)]
 
     @property
     def train_time(self) -> float:

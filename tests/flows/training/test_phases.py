@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.execution.run import Run
 from bench.identity import Identity
 from replications.flows.training.clock import TrainingClock
+from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 
@@ -87,6 +88,11 @@ def test_a_process_that_resumes_compiles_again(tmp_path: Path) -> None:
     assert log.train_time == 8 * STEP
     assert log.warmup_time == 2 * COMPILES
     assert sum(log.drawing) == 8 * DATA
+
+
+def test_a_first_step_that_is_faster_than_the_others_has_no_warm_up() -> None:
+    log = Log(seconds=[1.0, 2.0, 3.0, 4.0], starts=[0])
+    assert (log.iteration_time, log.train_time, log.warmup_time) == (3.0, 10.0, 0.0)
 
 
 def test_without_a_clock_for_its_data_none_is_told_apart(tmp_path: Path) -> None:
