@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.claim import load_claims
+from bench.registry import papers
 
 ROOT = Path(__file__).parents[1]
 
