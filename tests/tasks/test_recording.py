@@ -46,6 +46,12 @@ def test_a_training_is_summed_up(run: Run) -> None:
     assert (run.curves["validation"].x, run.curves["validation"].y) == ((10.0, 20.0), (7.0, 6.0))
 
 
+def test_the_last_tenth_is_a_tenth(run: Run) -> None:
+    recording.record_training(run, Log(losses=[float(i) for i in range(100)], seconds=[1.0] * 100), "p")
+    assert values(run)["train_loss"] == 94.5  # of 90 to 99
+    assert run.metrics["train_loss"].protocol == "p/last 10 iterations"
+
+
 def test_a_training_without_counted_evaluations_reports_none(run: Run) -> None:
     recording.record_training(run, Log(losses=[1.0], seconds=[2.0]), "p")
     assert values(run) == {"train_loss": 1.0, "iteration_time": 2.0, "train_time": 2.0}
