@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.images import ImageSet
 from bench.execution.run import Run
 from bench.identity import identify
+from bench.metrics.share import share
 from bench.record import Record
 from replications.flows.ode.solver import Solver
 from replications.neural_ode.experiments.mnist import run as mnist
@@ -124,7 +125,7 @@ def test_evaluations_and_tests_get_their_names_and_protocols(tmp_path: Path) -> 
         "test_error[tight]": (pytest.approx(100 * 501 / 2001), 2001),
         "nfe_test": (20.0, 3),
     }
-    assert run.metrics["test_error[tight]"].se == pytest.approx(100 * (1500 * 501 / 2001**3) ** 0.5)
+    assert run.metrics["test_error[tight]"].se == pytest.approx(share(1500, 2001).percent[1])
     protocols = {
         key: run.metrics[key].protocol for key in ("nfe_test", "nfe_test[tight]", "test_error[tight]")
     }

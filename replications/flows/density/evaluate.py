@@ -25,6 +25,7 @@ from torch import Tensor
 
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.ode.counter import counted
 from replications.flows.ode.solver import Solver
 
 Clock = Callable[[], float]
@@ -41,7 +42,7 @@ class Likelihood:
     Args:
         log_prob: log p `(N,)` in nats, float64, on the CPU.
         dim: D, numbers in a point.
-        nfe: evaluations of the field in a solve, the mean over the batches.
+        nfe: evaluations of the field in a solve, the mean over the points; those of a batch share a solve.
         seconds: time of all of it.
     """
 
@@ -90,12 +91,14 @@ def likelihood(
         generator: of the probes of an estimate.
         clock: reads the time.
     """
-    parts = x.split(batch)
-    flow.counter.reset()
     start = clock()
-    log_p = torch.cat([flow.log_prob(part, generator=generator, integration=integration) for part in parts])
+    found, nfe = counted(
+        flow.counter,
+        lambda part: flow.log_prob(part, generator=generator, integration=integration),
+        x.split(batch),
+    )
+    log_p = torch.cat(found)
     seconds = clock() - start
-    nfe = flow.counter.forward_evaluations / len(parts)
     return Likelihood(log_p.double().cpu(), math.prod(x.shape[1:]), nfe, seconds)
 
 

@@ -93,7 +93,7 @@ def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMat
         return objective(velocity, method.path, x1, drawn)
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    training.fit(run, flow, loss, settings(config), protocol)
+    training.fit(run, flow, loss, settings(config), protocol, sizes=pairs.sizes)
     relabel(run, "loss", "mean squared error")
 
 
