@@ -184,8 +184,7 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
         f"{config.rtol:g}, {together} at a time",
         f"{integration.protocol}/float64/{rule}, solved {together} at a time",
     )
-    if averaged_over(sizes_of(len(x), together)) == "points":
-        protocol += ", NFE the mean over points"
+    over = ", mean over points" if averaged_over(sizes_of(len(x), together)) == "points" else ""
     log_p, nfe = integrate(flow, x, integration, together)
     run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), protocol)
-    run.metric(f"nfe[{key}]", nfe, protocol)
+    run.metric(f"nfe[{key}]", nfe, protocol + over)
