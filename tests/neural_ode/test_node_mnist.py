@@ -208,3 +208,16 @@ def test_the_figure_shows_the_recorded_curves(runs: dict[str, Run]) -> None:
         runs[variant].curves["nfe_forward"].y for variant in solved
     }
     assert training(records[:2]) is None  # no evaluations
+
+
+@pytest.mark.usefixtures("images")
+def test_a_short_last_batch_weighs_as_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, sound = [], mnist.record_training
+
+    def spied(*arguments: object, sizes: list[int]) -> None:
+        seen.append(sizes)
+        sound(*arguments, sizes=sizes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mnist, "record_training", spied)
+    perform(MNIST, "mlp", tmp_path, batch=32)
+    assert seen == [[32, 8]]
