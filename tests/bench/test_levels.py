@@ -169,10 +169,8 @@ def test_a_scale_is_judged_by_its_ends():
 
 def test_large_images_are_shrunk_without_aliasing_and_small_ones_left_alone():
     extractor = get(CNN)
-    stripes = np.zeros((100, 1, 56, 56), np.uint8)
-    stripes[:, :, :, ::2] = (
-        255  # one pixel wide: the mean of two neighbours is grey, every other pixel is not
-    )
+    stripes = np.zeros((100, 1, 84, 84), np.uint8)
+    stripes[:, :, :, ::2] = 255  # one pixel wide: the mean of neighbours is grey, every third pixel is not
     small = shrunk(stripes, extractor)
     assert small.shape == (100, 1, 28, 28)
     inner = small[:, :, :, 2:-2].astype(float)
