@@ -219,12 +219,11 @@ def _start(
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
     assert process.stdout is not None
-    with process:
+    with contextlib.suppress(BrokenPipeError), process:  # it may have died without reading its order
         for line in process.stdout:
             with contextlib.suppress(json.JSONDecodeError):
                 events.put((process.pid, json.loads(line)))
-        code = process.wait()
-    events.put((process.pid, {"event": "exit", "code": code}))
+    events.put((process.pid, {"event": "exit", "code": process.wait()}))
 
 
 def _handle(

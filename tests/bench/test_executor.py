@@ -83,6 +83,14 @@ def test_a_run_that_dies_says_that_its_load_was_not_measured(fake_paper, tmp_pat
 def test_a_process_that_dies_before_it_is_ready_says_what_was_planned_for_it(
     fake_paper, tmp_path, monkeypatch
 ):
+    class Gone(subprocess.Popen):
+        """A process that has ended before its order is written."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.wait()
+
+    monkeypatch.setattr(subprocess, "Popen", Gone)
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     found, counts, _ = run(["fake.act/plain"], tmp_path)
     assert counts == {"error": 1}
