@@ -33,20 +33,21 @@ class Enough(BaseException):
 
 
 class Alternation:
-    """Times steps of training on one thread and on `count`, in the order 1, n, n, 1, for some seconds."""
+    """Times steps on one thread and on `count`, in the order 1, n, n, 1, for some seconds from the first on."""
 
     def __init__(self, count: int, seconds: float) -> None:
-        self.order, self.end = (1, count, count, 1), time.perf_counter() + seconds
+        self.order, self.seconds = (1, count, count, 1), seconds
         self.times: dict[int, list[float]] = {1: [], count: []}
-        self.steps, self.last = 0, time.perf_counter()
+        self.steps, self.first, self.last = 0, 0.0, 0.0
 
     def __call__(self, *_: Any) -> None:
         """Keep the time of the step that ends, and set the threads of the next; each number has two steps."""
         now, pair = time.perf_counter(), self.steps // 2
+        self.first = self.first if self.steps else now
         if self.steps >= WARMUP and self.steps % 2:
             self.times[self.order[pair % 4]].append(now - self.last)
         self.steps += 1
-        if now > self.end:
+        if now > self.first + self.seconds:
             raise Enough
         torch.set_num_threads(self.order[self.steps // 2 % 4])
         self.last = time.perf_counter()
