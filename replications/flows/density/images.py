@@ -46,7 +46,7 @@ def _check_levels(v: Tensor, levels: int) -> None:
         return
     low, high = v.min().item(), v.max().item()  # as numbers: of uint8 values, 256 would be 0
     whole = not v.is_floating_point() or bool((v == v.floor()).all())
-    if not (whole and 0 <= low and high < levels):
+    if not (whole and low >= 0 and high < levels):
         raise RequestError(
             f"values must be whole and within 0..{levels - 1}, got {low:g} to {high:g}: give the raw levels"
         )
