@@ -165,3 +165,12 @@ def test_density_on_the_interval_integrates_to_one() -> None:
         density = flow.log_prob(x).exp()
     assert (density.sum() * (1 + 2 * e) / n).item() == pytest.approx(1, abs=1e-4)
     assert density.std() > 0.1
+
+
+@pytest.mark.parametrize("v", [[0.5, 3.0], [-1.0, 3.0], [0.0, 8.0], [math.nan, 1.0], [0, 255]])
+def test_values_that_are_no_levels_are_refused(v: list[float]) -> None:
+    for source in (None, generator()):
+        with pytest.raises(RequestError, match=r"whole and within 0\.\.7, got .*: give the raw levels"):
+            dequantise(torch.tensor(v), 8, source)
+    assert dequantise(torch.tensor([0, 7], dtype=torch.uint8), 8, None).tolist() == [0.0625, 0.9375]
+    assert dequantise(torch.tensor([255], dtype=torch.uint8), 256, None).item() == 255.5 / 256

@@ -29,11 +29,27 @@ from replications.flows.errors import RequestError
 
 
 def dequantise(v: Tensor, levels: int, generator: torch.Generator | None) -> Tensor:
-    """Return x = (v + u) / L of values 0..L-1; u is uniform where there is a generator, else 1/2, the cell's centre."""
+    """Return x = (v + u) / L of values 0..L-1; u is uniform where there is a generator, else 1/2, the cell's centre.
+
+    Raises:
+        RequestError: a value that is none of them, such as a normalised pixel or a level of a finer scale.
+    """
+    _check_levels(v, levels)
     if generator is None:
         return (v + 0.5) / levels
     u = torch.rand(v.shape, generator=generator, device=generator.device)
     return (v + u.to(v.device)) / levels
+
+
+def _check_levels(v: Tensor, levels: int) -> None:
+    if v.numel() == 0:
+        return
+    low, high = v.min().item(), v.max().item()  # as numbers: of uint8 values, 256 would be 0
+    whole = not v.is_floating_point() or bool((v == v.floor()).all())
+    if not (whole and low >= 0 and high < levels):
+        raise RequestError(
+            f"values must be whole and within 0..{levels - 1}, got {low:g} to {high:g}: give the raw levels"
+        )
 
 
 def bits_per_dim(log_prob: Tensor, dim: int, levels: int) -> Tensor:
