@@ -10,6 +10,12 @@ nox.options.sessions = ["tests", "lint", "typecheck"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.default_venv_backend = "virtualenv"
 
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+RESOLUTIONS = {
+    "lowest": ("--resolution", "lowest-direct"),
+    "pinned": ("--constraint", "constraints.txt"),
+    "newest": ("--resolution", "highest"),
+}
 FLAGS = ("--force", "--offline")
 SOME_RUNS_FAILED = 3
 
@@ -24,6 +30,17 @@ def install(session: nox.Session, extras: str = "") -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest."""
     install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS, venv_backend="uv", reuse_venv=False)
+@nox.parametrize("resolution", [nox.param(name, id=name) for name in RESOLUTIONS])
+def compat(session: nox.Session, resolution: str) -> None:
+    """Run the tests at the lowest declared, the pinned or the newest versions; UV_TORCH_BACKEND=cpu spares CUDA's.
+
+    The lowest on a newer Python are the lowest that have wheels for it. A Python that is missing is skipped.
+    """
+    session.install("--quiet", "--only-binary", ":all:", *RESOLUTIONS[resolution], "-e", ".[test]")
     session.run("pytest", *session.posargs)
 
 

@@ -11,11 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
+from pinned import OURS, is_pinned
 from planted import Clock
 
 from bench import registry
 
 FAKE = Path(__file__).parent / "fake"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the versions are not the pinned ones, warnings are errors only at lines of ours."""
+    if not is_pinned():
+        config.addinivalue_line("filterwarnings", "default")
+        config.addinivalue_line("filterwarnings", f"error:::{OURS}")
 
 
 @pytest.fixture(autouse=True, scope="session")

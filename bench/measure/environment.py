@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("bench", "replications", "pyproject.toml")
-DISTRIBUTIONS = ("torch", "torchdiffeq", "numpy", "scipy", "cnf-bench")
+DISTRIBUTIONS = ("torchdiffeq", "numpy", "scipy", "cnf-bench")
 
 
 def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
     """Return, as JSON-able values, what a measurement depends on; no host or user name.
 
-    Keys: `commit` and `dirty` (of the source tree, None where it is no checkout), `versions`, `platform`, `cpu`,
+    Keys: `commit` and `dirty` (of the source tree, None where it is no checkout), `versions` (python and packages;
+    torch's with its build, `+cpu` or `+cu130`, its source's `torch_commit` and its `cuda` or None), `platform`, `cpu`,
     `device`, `gpu` (None, or `name`, `driver`, `cuda`), and the numerical settings `threads`, `dtype`,
     `deterministic`, `tf32` (`matmul`, `cudnn`) and `float32_matmul_precision`.
     """
@@ -27,7 +28,7 @@ def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": dirty,
-        "versions": {"python": platform.python_version(), **{d: _version(d) for d in DISTRIBUTIONS}},
+        "versions": _versions(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "device": str(device),
@@ -57,6 +58,18 @@ def _output(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _versions() -> dict[str, str | None]:
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # the package's metadata may lack the build
+        "torch_commit": torch.version.git_version,
+        "cuda": torch.version.cuda,
+        **{name: _version(name) for name in DISTRIBUTIONS},
+    }
 
 
 def _version(distribution: str) -> str | None:

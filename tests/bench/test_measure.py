@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.metadata
 import json
 import platform
 import subprocess
@@ -328,12 +329,21 @@ def test_environment_is_json_and_names_neither_host_nor_user():
     found = environment("cpu")
     text = json.dumps(found)
     assert json.loads(text) == found
-    assert found["versions"]["torch"] == torch.__version__
     assert found["versions"]["python"] == platform.python_version()
     assert found["gpu"] is None
     strings = set(_strings(found))
     assert platform.node() not in strings
     assert getpass.getuser() not in strings
+
+
+def test_environment_names_the_build_of_torch_not_only_its_release(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.0.0")  # as an index's metadata does
+    monkeypatch.setattr(torch, "__version__", "2.0.0+cu118")
+    monkeypatch.setattr(torch.version, "cuda", "11.8")
+    found = environment("cpu")["versions"]
+    assert (found["torch"], found["cuda"]) == ("2.0.0+cu118", "11.8")
+    assert found["torch_commit"] == torch.version.git_version
+    assert found["numpy"] == "2.0.0"
 
 
 def _strings(tree: object) -> list[str]:
