@@ -189,9 +189,12 @@ def test_pictures_of_a_network_with_classes_have_a_class_a_row(tmp_path: Path) -
 
 def test_pictures_without_classes_are_a_square(tmp_path: Path) -> None:
     run, config, evaluation = made(tmp_path)
-    pictures(run, small(config), evaluation)
+    flow = small(config)
+    pictures(run, flow, evaluation)
     assert set(run.artifacts) == {"samples"}
     assert run.artifacts["samples"].shape == (11, 11, 1, 8, 8)
+    drawn = evaluation.draw(flow, adaptive(config), torch.arange(11).repeat_interleave(11) % 10, 0.0)
+    assert (run.artifacts["samples"].reshape(-1, 1, 8, 8) == drawn.images.numpy()).all()
 
 
 def test_a_board_holds_as_many_numbers_as_it_may_but_at_least_two_a_side() -> None:

@@ -78,6 +78,11 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "error.abs().mean().item(), protocol",
         ),
         "mean: spread for its error": ("values.std().item() / math.sqrt(n)", "values.std().item()"),
+        "mean: of one value": ("protocol, n, values.std()", "protocol, 1, values.std()"),
+        "error against another reference than is named": (
+            "evaluate.REFERENCE_TOLERANCE).solver",
+            "1e-3).solver",
+        ),
     },
     ("replications/tasks/cost.py", "test_cost"): {
         "added cost: percentage of the other base": (
@@ -91,6 +96,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "added cost of an evaluation: of a step": (
             "seconds / n / (seconds_plain / n_plain)",
             "seconds / seconds_plain",
+        ),
+        "added cost: always of the first batch": (
+            "_timed(flow, one, i, clock)",
+            "_timed(flow, one, 0, clock)",
         ),
         "evaluations of the forward pass alone": (" + flow.counter.backward_evaluations", ""),
         "counts of the step before": ("    flow.counter.reset()\n", ""),
@@ -133,6 +142,14 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "test images taken from the training set": (
             "pooled(test.images[: config",
             "pooled(train.images[: config",
+        ),
+        "weight decay of images ignored": (
+            "weight_decay=config.weight_decay, warmup",
+            "weight_decay=0.0, warmup",
+        ),
+        "noise of the test is that of the first batch": (
+            'torch_generator("test noise")',
+            'torch_generator("noise/0")',
         ),
         "levels one too few": ("round(train.white) + 1", "round(train.white)"),
         "variance over images": ("reshape(repeats, len(x)).var(0)", "reshape(repeats, len(x)).var(1)"),

@@ -32,8 +32,8 @@ def test_added_cost_is_in_percent_of_the_other_step_and_of_its_evaluations() -> 
 
         return step
 
-    # 24 evaluations forward and, run again, 24 backward in 3 s for 2 s; 8 forward and none backward. One step is late.
-    mine, other = loss(6, (3.0, 6.0, 90.0), "checkpoint"), loss(2, (2.0, 4.0, 6.0), "backprop")
+    # 24 evaluations forward and, run again, 24 backward in 6 s for 4 s; 8 forward and none backward. The first is late.
+    mine, other = loss(6, (90.0, 6.0, 9.0), "checkpoint"), loss(2, (6.0, 4.0, 6.0), "backprop")
     added = added_cost(flow, mine, other, 3, lambda: now[0])
     assert added.step == pytest.approx(50.0)
     assert added.evaluation == pytest.approx(100 * ((3 / 48) / (2 / 8) - 1))
