@@ -83,6 +83,19 @@ class Record:
         measured = self.metrics.get(key)
         return None if measured is None else measured.value
 
+    @property
+    def shared(self) -> str | None:
+        """Why its times settle no claim: what it shared the machine with; None where it ran alone.
+
+        A record that does not say so ran beside others where several ran at the same time, or where nothing is known.
+        """
+        if "shared" in self.environment:
+            return self.environment["shared"] or None
+        jobs = self.environment.get("jobs")
+        if jobs == 1:
+            return None
+        return "it is not known what else ran" if jobs is None else f"{jobs} runs at the same time"
+
     def array(self, key: str) -> Array:
         """Return one of the run's arrays.
 
@@ -244,19 +257,28 @@ def read_all(folders: Iterable[Path]) -> Iterator[Record]:
     """Yield every record below some output folders.
 
     What is one run today comes once: from the first folder that has it, there the one that was started last, and one
-    with today's random streams before one with others. Records that are not current come all.
+    with today's random streams before one with others; but from a later folder where it ran to its end alone there
+    and not in the ones before. Records that are not current come all.
 
     Raises:
         UserError: a folder is missing or a record is malformed.
     """
-    seen: set[object] = set()
+    chosen: dict[object, Record] = {}
+    every: list[Record] = []
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
         found = [read(path) for path in sorted(records_root(folder).glob("*/*.json"))]
+        every += found
         newest: dict[object, Record] = {}
         for record in sorted(found, key=lambda r: ("task" in r.identity.seeded_by, r.started)):
             newest[record.identity.run if is_current(record.identity) else record.identity.id] = record
-        chosen = {id(record) for key, record in newest.items() if key not in seen}
-        seen |= newest.keys()
-        yield from (record for record in found if id(record) in chosen)
+        for key, record in newest.items():
+            if key not in chosen or _repeated_alone(record, chosen[key]):
+                chosen[key] = record
+    kept = {id(record) for record in chosen.values()}
+    yield from (record for record in every if id(record) in kept)
+
+
+def _repeated_alone(record: Record, earlier: Record) -> bool:
+    return record.status in SETTLED and record.shared is None and earlier.shared is not None

@@ -16,14 +16,13 @@ from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.execution.progress import Display
 from bench.identity import is_current
-from bench.metrics.catalogue import metric, split_key
+from bench.metrics.catalogue import is_time, split_key
 from bench.record import Record
 from bench.registry import registry
 from bench.report.build import build
 
-MACHINE_UNITS = frozenset({"s", "s/step"})
-MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio", "time_slope"})
-"""Metrics of the machine rather than of the method: they are not expected to repeat."""
+MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio"})
+"""Metrics of the machine rather than of the method, as times are: they are not expected to repeat."""
 
 
 def stale_files(folders: Sequence[Path], out: Path) -> list[str]:
@@ -61,8 +60,7 @@ def deviations(committed: Record, repeated: Record, tolerance: float) -> list[st
     """Return one line a metric of the method that did not repeat within a relative tolerance."""
     lines = []
     for key, before in committed.metrics.items():
-        name = split_key(key)[0]
-        if metric(name).unit in MACHINE_UNITS or name in MACHINE_METRICS:
+        if is_time(key) or split_key(key)[0] in MACHINE_METRICS:
             continue
         now = repeated.value(key)
         if now is None or not math.isclose(now, before.value, rel_tol=tolerance, abs_tol=1e-9):

@@ -29,7 +29,7 @@ from replications.tasks import figures
 from replications.tasks.images import evaluation
 from replications.tasks.images import figures as image_figures
 from replications.tasks.images.declaration import images
-from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance
+from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance, sample
 
 DIGITS: dict[str, Any] = {"data": "digits", "pool": 1}
 EXPERIMENT = images(
@@ -227,15 +227,34 @@ def test_test_points_are_noisy_or_centres() -> None:
 
 def test_the_noise_of_the_test_is_of_no_training_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     job, config = new_run()
-    data, asked = Pixels(job, config), []
-    original = job.torch_generator
-    monkeypatch.setattr(job, "torch_generator", lambda stream: asked.append(stream) or original(stream))
+    data, asked, original = Pixels(job, config), list[str](), job.torch_generator
+
+    def generator(stream: str) -> torch.Generator:
+        asked.append(stream)
+        return original(stream)
+
+    monkeypatch.setattr(job, "torch_generator", generator)
     data.batch(0)
     in_training = set(asked)
     asked.clear()
     data.test()
     assert asked
     assert not [stream for stream in asked if stream in in_training or "/" in stream]
+
+
+def test_pictures_of_samples_are_the_levels_below(tmp_path: Path) -> None:
+    """Of L = 17 levels u has floor(17 u), at most 16; level k is shown as 255 k / 16."""
+    job, config = new_run(folder=tmp_path)
+    pixels = Pixels(job, config)
+    values = torch.tensor([0.0, 0.99 / 17, 1.01 / 17, 0.5, 1.0])
+
+    class Fixed:
+        def sample(self, n: int, generator: torch.Generator, integration: Integration) -> torch.Tensor:
+            return values.repeat(n)[:n].reshape(n, 1, 1, 1)
+
+    sample(job, Fixed(), Integration(), pixels)  # type: ignore[arg-type]
+    shown = torch.from_numpy(job.artifacts["samples"]).flatten()[:5]
+    assert shown.tolist() == [0, 0, 16, 8 * 255 / 16 // 1 + 1, 255]
 
 
 def test_pooling_averages_and_rounds() -> None:
