@@ -159,6 +159,14 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "pooled(test.images[: config",
             "pooled(train.images[: config",
         ),
+        "likelihood of images timed without waiting for the device": (
+            "config.test_batch, draws, reader(run.device))",
+            "config.test_batch, draws)",
+        ),
+        "as many iterations as are asked for, whatever the epochs": (
+            "min(config.iterations, config.epochs * data.per_epoch)",
+            "config.iterations",
+        ),
         "weight decay of images ignored": (
             "weight_decay=config.weight_decay, warmup",
             "weight_decay=0.0, warmup",

@@ -286,6 +286,17 @@ def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None
     assert found["trace_variance[bits/dim, test set]"] == pytest.approx(bits / 50)
 
 
+def test_a_likelihood_is_timed_by_the_clock_of_its_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job, config = new_run("ffjord", tmp_path)
+    times = iter([10.0, 17.5])
+    monkeypatch.setattr(evaluation, "reader", lambda device: {job.device: times.__next__}[device])
+    flow, data = build((1, 8, 8), (4,), blocks=1), Pixels(job, config)
+    evaluation.likelihood(job, flow, data.test(), in_test(config), data.levels, config)
+    assert job.metrics["loglik_time"].value == 7.5
+
+
 # -- declaration ----------------------------------------------------------------------------------------------
 
 
