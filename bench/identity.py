@@ -199,7 +199,7 @@ def migrated(experiment: Experiment, stored: Mapping[str, Any]) -> tuple[dict[st
     """Return a stored config under today's names, completed by today's defaults, and why that can not be, if so."""
     config = {experiment.renamed.get(key, key): value for key, value in flat(stored).items()}
     for key, as_before in experiment.removed.items():
-        value = config.pop(key, None)
-        if value is not None and value != json.loads(canonical(as_before)):
+        value = config.pop(key, as_before)
+        if canonical(value) != canonical(as_before):
             return {}, f"{key} = {shown(value)} is no longer there; today it is as for {shown(as_before)}"
     return {**flat(plain(experiment.config)), **config}, None

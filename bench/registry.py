@@ -96,8 +96,9 @@ def refuse_other_variants(
     Raises:
         UserError: names the variant to choose.
     """
+    own = flat(dataclasses.asdict(experiment.configure(variant, tier)))
     made = flat(dataclasses.asdict(experiment.configure(variant, tier, overrides)))
-    given = set(flat(overrides))
+    given = {key for key in made if made[key] != own[key]}
     for other in experiment.variants:
         if other == variant or not experiment.offers(other, tier):
             continue

@@ -78,15 +78,32 @@ def read_setting(text: str) -> tuple[str, Any]:
     (('b', 0.3), ('solver', 'rk4'))
 
     Raises:
-        UserError: no key, or no value.
+        UserError: no key, no value, or more than one setting.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not (key and equals and value):
         raise UserError(f"--set wants key=value, got {text!r}")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        return key, value
+        read = {"value": value}
+    if len(read) > 1 or not all(key.split(".")):
+        raise UserError(f"--set wants one key=value, got {text!r}")
+    return key, read["value"]
+
+
+def read_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Read several `key=value`.
+
+    Raises:
+        UserError: one is malformed, or a key is set twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in map(read_setting, texts):
+        if key in found:
+            raise UserError(f"--set gives {key!r} twice: choose one value")
+        found[key] = value
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The project's own promises: one version everywhere, metadata that agrees."""
 
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -47,3 +48,18 @@ def test_the_readme_shows_what_the_report_holds():
 )
 def test_no_file_is_long(path):
     assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("readme", sorted(ROOT.glob("replications/*/README.md")), ids=lambda p: p.parent.name)
+def test_a_papers_page_names_files_that_exist(readme):
+    """The first column of its table of files."""
+    table = itertools.takewhile(
+        str.strip, itertools.dropwhile(lambda line: line != "| file | what |", lines(readme))
+    )
+    named = [name for row in table for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    missing = [name for name in named if not (readme.parent / name.replace("<name>/", "")).exists()]
+    assert (missing, "method.py" in named) == ([], (readme.parent / "method.py").exists())
+
+
+def lines(path):
+    return path.read_text(encoding="utf-8").splitlines()

@@ -97,7 +97,7 @@ def overrides(
         UserError: a malformed setting, or settings of several experiments at once.
     """
     from bench.registry import read_overrides, select
-    from bench.settings import flat, read_setting
+    from bench.settings import flat, read_settings
 
     tables: dict[str, Mapping[str, Any]] = dict(read_overrides(config)) if config else {}
     if settings:
@@ -107,7 +107,7 @@ def overrides(
                 f"--set is for one experiment at a time, these are {', '.join(sorted(names))}; use --config"
             )
         (name,) = names
-        tables[name] = {**flat(tables.get(name, {})), **dict(read_setting(text) for text in settings)}
+        tables[name] = {**flat(tables.get(name, {})), **flat(read_settings(settings))}
     return tables or None
 
 

@@ -11,7 +11,7 @@ from bench.experiment import Change, Experiment
 from bench.identity import Identity, canonical, identify, is_current, why_stale
 from bench.record import Measured, Record
 from bench.registry import refuse_other_variants, registry
-from bench.settings import read_setting, replace
+from bench.settings import read_setting, read_settings, replace
 from bench.verdict import current
 
 
@@ -102,6 +102,16 @@ def test_fields_added_renamed_and_removed_and_new_variants_orphan_nothing(declar
 def test_what_changes_a_run_makes_its_records_stale_and_says_why(declared, changed, reason) -> None:
     declared(after(**changed))
     assert why_stale(old()) == reason
+
+
+def test_a_field_that_is_gone_may_have_held_no_value(declared) -> None:
+    declared(after())
+    made = old()
+    empty = dataclasses.replace(made, config={**made.config, "steered": None})
+    assert why_stale(empty) == "steered = null is no longer there; today it is as for false"
+    declared(after(removed={"steered": None}))
+    assert is_current(empty)
+    assert not is_current(made)
 
 
 def test_a_change_spares_the_variants_it_does_not_name_and_later_records(declared) -> None:
@@ -222,6 +232,18 @@ def test_a_setting_is_read_as_toml_or_as_a_bare_word() -> None:
             read_setting(bad)
 
 
+@pytest.mark.parametrize("bad", ["b=0.3\nn = 4", "b=0.3\n[more]", "b.=3", ".b=3", "solve..rtol=1"])
+def test_a_setting_is_one_key_and_one_value(bad: str) -> None:
+    with pytest.raises(UserError, match="wants one key=value"):
+        read_setting(bad)
+
+
+def test_a_key_is_set_once() -> None:
+    assert read_settings(["a=1", "b=2"]) == {"a": 1, "b": 2}
+    with pytest.raises(UserError, match="gives 'a' twice"):
+        read_settings(["a=1", "b=2", "a = 1"])
+
+
 def test_what_would_make_another_variant_is_refused_by_its_name() -> None:
     for overrides in ({"spread": 0.5}, {"spread": 0.5, "rate": 9.0}):
         with pytest.raises(
@@ -232,6 +254,12 @@ def test_what_would_make_another_variant_is_refused_by_its_name() -> None:
         refuse_other_variants(BEFORE, variant, "cpu", overrides)
     with pytest.raises(UserError, match=r"would make it test\.moving/plain"):
         refuse_other_variants(BEFORE, "wide", "cpu", {"spread": 0.0})
+
+
+def test_settings_that_change_nothing_make_no_other_variant() -> None:
+    """Set to their own values, they differ from another variant in no more keys than were given."""
+    refuse_other_variants(BEFORE, "wide", "cpu", {"spread": 0.5, "rate": 0.2})
+    refuse_other_variants(BEFORE, "plain", "cpu", {"spread": 0.0, "rate": 0.2, "data": "moons"})
 
 
 @pytest.mark.parametrize(

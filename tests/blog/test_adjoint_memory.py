@@ -55,8 +55,15 @@ def test_velocity_field_has_five_linear_layers_and_100_steps(make_run):
 def test_extractor_fits_every_image_size(make_run, size):
     run, config = make_run(NAME, "digits_backprop")
     extractor = Extractor(1, size, config, run.torch_generator("extractor"))
-    assert extractor(torch.zeros(3, 1, size, size)).shape == (3, 10)
-    assert extractor.features(torch.zeros(3, 1, size, size)).shape == (3, config.features)
+    images = torch.rand(64, 1, size, size, generator=run.torch_generator("images"))
+    features = extractor.features(images).double()
+    assert features.shape == (64, config.features)
+    torch.testing.assert_close(features.mean(0), torch.zeros(config.features).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        features.var(0, correction=0), torch.ones(config.features).double(), rtol=0, atol=0.05
+    )
+    by_hand = features.float().relu() @ extractor.head.weight.T + extractor.head.bias
+    torch.testing.assert_close(extractor(images), by_hand, rtol=1e-4, atol=1e-5)
 
 
 def test_memory_time_and_evaluations_of_every_way(finished):

@@ -9,6 +9,7 @@ from bench.claim import read_claims
 from bench.metrics.catalogue import split_key
 from bench.registry import registry, resolve
 from replications.blog.experiments import EXPERIMENTS
+from replications.blog.experiments.spiral.figures import spiral_loss, trajectories
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,18 @@ def test_figures_are_drawn_from_records_and_absent_without(finished):
             draw = resolve(reference)
             assert isinstance(draw(records), Figure)
             assert draw([]) is None
+
+
+def test_the_figures_of_the_spiral_draw_what_the_records_hold(finished):
+    records = {variant: finished["blog.spiral", variant] for variant in ("adjoint", "checkpoint")}
+    loss = spiral_loss(list(records.values())).axes[0]
+    assert {line.get_label(): list(line.get_ydata()) for line in loss.get_lines()} == {
+        variant: list(record.curves["loss"].y) for variant, record in records.items()
+    }
+    for ax, record in zip(trajectories(list(records.values())).axes, records.values(), strict=True):
+        drawn = [list(line.get_ydata()) for line in ax.get_lines()]
+        keys = [f"trajectory[{name}, {axis}]" for axis in "xy" for name in ("learned", "true")]
+        assert drawn == [list(record.curves[key].y) for key in keys]
 
 
 def test_the_experiments_are_registered():

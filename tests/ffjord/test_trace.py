@@ -197,5 +197,19 @@ def test_figures_draw_what_there_is_and_nothing_else(runs: dict[str, Run]) -> No
     for draw, panels in DRAWN.values():
         assert len(draw(records).axes) == panels
         assert draw(records[-1:]) is None
-    assert len(figures.probes(records).axes[0].lines) == 4
+    cost = figures.cost(records)
+    panels = {ax.get_title(): ax for ax in cost.axes}
+    for record in (r for r in records if "time/D[exact]" in r.curves):
+        lines = {
+            line.get_label(): line.get_ydata().tolist() for line in panels[record.identity.variant].lines
+        }
+        assert lines == {
+            key[7:-1]: list(curve.y) for key, curve in record.curves.items() if key.startswith("time/D[")
+        }
+    lines = figures.probes(records).axes[0].lines
+    kinds = [(kind, name) for kind in ("rademacher", "gaussian") for name in ("fixed", "fresh")]
+    assert {line.get_label(): line.get_ydata().tolist() for line in lines} == {
+        f"{kind}, {name}": list(records[-1].curves[f"nfe/tolerance[{kind}, {name}]"].y)
+        for kind, name in kinds
+    }
     assert figures.probes(records[:-1]) is None

@@ -94,8 +94,8 @@ def test_validation_points_are_fixed_fresh_and_apart_from_those_of_training_and_
     others = [
         law.batch(0, 50),
         law.test(50),
-        law.validation(50, "yardstick/0"),
-        law.validation(50, "yardstick/1"),
+        law.validation(50, "reference/0"),
+        law.validation(50, "reference/1"),
     ]
     ours = {tuple(p) for p in data.x.points.tolist()}
     assert all(not ours & {tuple(p) for p in other.points.tolist()} for other in others)

@@ -63,7 +63,7 @@ def test_subsets_are_random_not_a_prefix_and_fixed(tmp_path: Path) -> None:
     assert not torch.equal(first.points, data.train.points[:200])
     assert data.drawn(data.train, 0, "reference") is data.train
     assert type(first) is TrainSet
-    assert type(data.drawn(data.test, 5, "yardstick")) is TestSet
+    assert type(data.drawn(data.test, 5, "real images")) is TestSet
     assert len({tuple(v.flatten().tolist()) for v in first.points}) > 190  # without replacement
     other = Images(*new_run(tmp_path, seed=1))
     assert not torch.equal(first.points, other.drawn(other.train, 200, "reference").points)

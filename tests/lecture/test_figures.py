@@ -51,7 +51,13 @@ def test_training_figure_has_a_row_a_data_set(tmp_path: Path) -> None:
         mnist.run(job, CLASSIFIER.configure(variant, "smoke"))
         records.append(Record(job.identity, "done", metrics=job.metrics, curves=job.curves))
     figure = training(records)
-    assert len(figure.axes) == 6
+    drawn = [[line.get_ydata().tolist() for line in ax.get_lines()] for ax in figure.axes]
+    keys = [["train_loss"], ["train_accuracy", "test_accuracy"], ["nfe_forward", "nfe_backward"]]
+    rows = reversed(records)  # by name, the last one first
+    assert drawn == [
+        [list(r.curves[key].y) for key in panel if key in r.curves] for r in rows for panel in keys
+    ]
+    assert all(drawn[0] + drawn[1] + drawn[2])
     assert training([]) is None
 
 

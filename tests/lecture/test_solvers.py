@@ -118,7 +118,9 @@ def test_run_reports_only_what_it_declares(method: str, tmp_path: Path) -> None:
     job = smoke_run(method, tmp_path)
     assert {key.split("[")[0] for key in job.metrics} <= set(SOLVERS.metrics)
     assert all(math.isfinite(m.value) for m in job.metrics.values())
-    assert "error_against_nfe[forced]" in job.curves
+    alone = integrate(Forced(), method, grid(Forced().t1, 199))
+    assert job.metrics["max_error[forced/199]"].value == alone.max_error
+    assert job.metrics["nfe[forced/199]"].value == alone.nfe
 
 
 def test_seed_draws_the_random_system(tmp_path: Path) -> None:

@@ -164,9 +164,9 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "convergence: a looser solver": ("measured.at_tolerance(DEFAULT, config.tolerance)", "DEFAULT"),
     },
     (f"{FM}/experiments/images/evaluation.py", "test_fm_image_evaluation"): {
-        "images: yardstick of real images from the training set": (
-            'data.drawn(data.test, n, "yardstick")',
-            'data.drawn(data.train, n, "yardstick")',
+        "images: reference of real images from the training set": (
+            'data.drawn(data.test, n, "real images")',
+            'data.drawn(data.train, n, "real images")',
         ),
         "images: likelihood of training images": (
             'data.drawn(data.test, config.test_images, "likelihood")',

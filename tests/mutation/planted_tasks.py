@@ -96,6 +96,11 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "error.abs().mean().item(), protocol",
         ),
         "mean: spread for its error": ("values.std().item() / math.sqrt(n)", "values.std().item()"),
+        "mean: of one value": ("protocol, n, values.std()", "protocol, 1, values.std()"),
+        "error against another reference than is named": (
+            "evaluate.REFERENCE_TOLERANCE).solver",
+            "1e-3).solver",
+        ),
     },
     ("replications/tasks/cost.py", "test_cost"): {
         "added cost: percentage of the other base": (
@@ -159,6 +164,22 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "test images taken from the training set": (
             "pooled(test.images[: config",
             "pooled(train.images[: config",
+        ),
+        "likelihood of images timed without waiting for the device": (
+            "config.test_batch, draws, reader(run.device))",
+            "config.test_batch, draws)",
+        ),
+        "as many iterations as are asked for, whatever the epochs": (
+            "min(config.iterations, config.epochs * data.per_epoch)",
+            "config.iterations",
+        ),
+        "weight decay of images ignored": (
+            "weight_decay=config.weight_decay, warmup",
+            "weight_decay=0.0, warmup",
+        ),
+        "noise of the test is that of the first batch": (
+            'torch_generator("test noise")',
+            'torch_generator("noise/0")',
         ),
         "levels one too few": ("round(train.white) + 1", "round(train.white)"),
         "variance over images": ("reshape(repeats, len(x)).var(0)", "reshape(repeats, len(x)).var(1)"),

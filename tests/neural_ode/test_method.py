@@ -37,7 +37,13 @@ def test_unknown_network_is_refused() -> None:
 
 
 def test_stem_leaves_six_by_six() -> None:
-    assert downsampling()(torch.zeros(3, 1, 28, 28)).shape == (3, 64, 6, 6)
+    """28 - 2 = 26, then floor((26 + 2 - 4) / 2) + 1 = 13, then floor((13 + 2 - 4) / 2) + 1 = 6."""
+    h, sides = torch.zeros(3, 1, 28, 28), []
+    for layer in downsampling():
+        h = layer(h)
+        if isinstance(layer, nn.Conv2d):
+            sides.append(tuple(h.shape[1:]))
+    assert sides == [(64, 26, 26), (64, 13, 13), (64, 6, 6)]
 
 
 def test_time_enters_both_convolutions() -> None:

@@ -67,8 +67,8 @@ def test_network_starts_as_published() -> None:
     assert field(torch.tensor(0.3), torch.zeros(4, 1)).shape == (4, 1)
 
 
-def lengths(end: str, spread: float) -> Tensor:
-    config = StiffConfig(end=end, spread=spread)
+def lengths(end: str, b: float) -> Tensor:
+    config = StiffConfig(end=end, b=b)
     return torch.tensor([draw_length(INTERVAL, config, generator(i)) for i in range(2000)])
 
 
@@ -85,7 +85,7 @@ def test_random_lengths_are_drawn_about_the_interval() -> None:
 def test_b_is_that_of_the_authors_code() -> None:
     assert pytest.approx(0.12605, abs=1e-5) == INTERVAL
     assert pytest.approx(0.12505, abs=1e-5) == B
-    assert (STIFF.configure("steer", "cpu").spread, STIFF.configure("gaussian", "cpu").spread) == (B, 0.124)
+    assert (STIFF.configure("steer", "cpu").b, STIFF.configure("gaussian", "cpu").b) == (B, 0.124)
 
 
 def loss(length: float, own_times: bool) -> float:

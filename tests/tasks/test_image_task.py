@@ -20,11 +20,13 @@ from replications.ffjord.method import build_images as build
 from replications.ffjord.networks import CIFAR10
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solve import Solver
+from replications.flows.training.settings import Training
 from replications.rnode.settings import SCRIPT
 from replications.steer.experiments.images.declaration import SteerImageConfig
 from replications.steer.experiments.images.run import run
 from replications.steer.method import in_training, objective
 from replications.tasks import figures
+from replications.tasks.images import evaluation
 from replications.tasks.images import figures as image_figures
 from replications.tasks.images.declaration import images
 from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance, sample
@@ -172,6 +174,28 @@ def test_batches_are_pure_and_their_noise_is_fresh() -> None:
     assert data.per_epoch == 1
 
 
+class Begun(Exception):
+    """A training that was to be watched only."""
+
+
+def test_a_training_has_the_settings_of_its_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job, config = new_run(folder=tmp_path)
+    config = dataclasses.replace(
+        config, weight_decay=0.25, warmup=7, learning_rate=0.5, epochs=2, iterations=10**6
+    )
+
+    def begun(
+        run: Run, flow: Any, method: Any, config: SteerImageConfig, batch: Any, settings: Training
+    ) -> None:
+        assert settings == Training(config.iterations, 0.5, weight_decay=0.25, warmup=7)
+        assert config.iterations == 2 * Pixels(run, config).per_epoch
+        raise Begun
+
+    monkeypatch.setattr(evaluation, "fit_by", begun)
+    with pytest.raises(Begun):
+        run(job, config)
+
+
 def test_each_split_has_its_own_images() -> None:
     job, config = new_run()
     data = Pixels(job, config)
@@ -199,6 +223,23 @@ def test_test_points_are_noisy_or_centres() -> None:
     assert torch.equal(noisy.test().points, noisy.test().points)
     torch.testing.assert_close(17 * centred.test().points - centred.raw_test, torch.full((6, 1, 8, 8), 0.5))
     assert (17 * noisy.test().points - noisy.raw_test).std() > 0.2
+
+
+def test_the_noise_of_the_test_is_of_no_training_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, config = new_run()
+    data, asked, original = Pixels(job, config), list[str](), job.torch_generator
+
+    def generator(stream: str) -> torch.Generator:
+        asked.append(stream)
+        return original(stream)
+
+    monkeypatch.setattr(job, "torch_generator", generator)
+    data.batch(0)
+    in_training = set(asked)
+    asked.clear()
+    data.test()
+    assert asked
+    assert not [stream for stream in asked if stream in in_training or "/" in stream]
 
 
 def test_pictures_of_samples_are_the_levels_below(tmp_path: Path) -> None:
@@ -243,6 +284,17 @@ def test_trace_variance_is_hutchinsons_for_a_linear_flow(tmp_path: Path) -> None
     bits = found["trace_variance"] / (16 * math.log(2)) ** 2
     assert found["trace_variance[bits/dim]"] == pytest.approx(bits)
     assert found["trace_variance[bits/dim, test set]"] == pytest.approx(bits / 50)
+
+
+def test_a_likelihood_is_timed_by_the_clock_of_its_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job, config = new_run("ffjord", tmp_path)
+    times = iter([10.0, 17.5])
+    monkeypatch.setattr(evaluation, "reader", lambda device: {job.device: times.__next__}[device])
+    flow, data = build((1, 8, 8), (4,), blocks=1), Pixels(job, config)
+    evaluation.likelihood(job, flow, data.test(), in_test(config), data.levels, config)
+    assert job.metrics["loglik_time"].value == 7.5
 
 
 # -- declaration ----------------------------------------------------------------------------------------------

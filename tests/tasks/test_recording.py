@@ -77,6 +77,7 @@ def test_a_likelihood_is_recorded_in_nats_and_bits_with_its_cost(run: Run) -> No
 def test_errors_of_the_solver_are_of_the_mean_and_of_the_worst_point(run: Run) -> None:
     recording.record_solver_error(run, torch.tensor([0.1, -0.4, 0.0]), INTEGRATION)
     assert values(run) == pytest.approx({"nll_error": 0.1, "nll_error[largest]": 0.4})
+    assert run.metrics["nll_error"].protocol.endswith(" against dopri5-1e-8 in float64")
 
 
 def test_inversion_regularity_and_means(run: Run) -> None:
@@ -91,7 +92,7 @@ def test_inversion_regularity_and_means(run: Run) -> None:
         "jacobian_norm": 7.0,
         "kl": 3.0,
     }
-    assert run.metrics["kl"].se == pytest.approx(math.sqrt(20 / 3) / 2)
+    assert (run.metrics["kl"].n, run.metrics["kl"].se) == (4, pytest.approx(math.sqrt(20 / 3) / 2))
     assert run.metrics["inversion_error[q]"].protocol == "s/Euclidean"
 
 

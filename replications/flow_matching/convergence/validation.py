@@ -64,7 +64,7 @@ def validation_data(run: Run, flow: CNF, config: ConvergenceConfig) -> Validatio
     """Return fresh points of the data, points of the flow's base, and what to expect of perfect samples."""
     n, law = config.compared, fresh(run, config.data)
     x = law.validation(n)
-    others = [law.validation(n, f"yardstick/{i}") for i in range(config.reference_sets)]
+    others = [law.validation(n, f"reference/{i}") for i in range(config.reference_sets)]
     draws, points = run.torch_generator("validation base"), to_validate(x)
     base = flow.prior.sample(n, draws, dtype=points.dtype, device=points.device)
     return ValidationData(config.data, x, base, mean_w2([to_validate(other) for other in others], points))

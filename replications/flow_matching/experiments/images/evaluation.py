@@ -97,7 +97,7 @@ def adaptive(config: FlowMatchingImageConfig) -> Integration:
 
 def real_images(data: Images, n: int) -> tuple[Tensor, Tensor]:
     """Return n test images, uint8 with white 255, and their classes: what perfect samples would be."""
-    part = data.as_bytes(data.drawn(data.test, n, "yardstick"))
+    part = data.as_bytes(data.drawn(data.test, n, "real images"))
     assert part.labels is not None  # images have classes
     return held_out(part), part.labels
 

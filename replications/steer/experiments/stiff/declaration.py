@@ -22,7 +22,7 @@ class StiffConfig:
         test_end: likewise for the test.
         points: number of each.
         end: of a training solve: `fixed` on the next training time, `uniform` or `normal` about it.
-        spread: b of `uniform`, standard deviation of `normal`.
+        b: half width of `uniform`, standard deviation of `normal`.
         own_times: solve each segment over its own times; otherwise all start at t = 0, as in the authors' code.
         iterations: steps of RMSprop.
         batch: segments an iteration, each with the same end.
@@ -39,7 +39,7 @@ class StiffConfig:
     test_end: float = 25.0
     points: int = 120
     end: str = "fixed"
-    spread: float = 0.0
+    b: float = 0.0
     own_times: bool = False
     iterations: int = 3000
     batch: int = 20
@@ -59,12 +59,12 @@ STIFF = Experiment(
     run="replications.steer.experiments.stiff.run:run",
     variants={
         "standard": {},
-        "steer": {"end": "uniform", "spread": B},
-        "steer_half_b": {"end": "uniform", "spread": B / 2},
-        "steer_tenth_b": {"end": "uniform", "spread": B / 10},
-        "gaussian": {"end": "normal", "spread": 0.124},
+        "steer": {"end": "uniform", "b": B},
+        "steer_half_b": {"end": "uniform", "b": B / 2},
+        "steer_tenth_b": {"end": "uniform", "b": B / 10},
+        "gaussian": {"end": "normal", "b": 0.124},
         "standard_own_times": {"own_times": True},
-        "steer_own_times": {"end": "uniform", "spread": B, "own_times": True},
+        "steer_own_times": {"end": "uniform", "b": B, "own_times": True},
     },
     tiers={
         "smoke": {"iterations": 4, "units": 16, "batch": 4, "test_every": 2},
@@ -80,4 +80,5 @@ STIFF = Experiment(
         "solutions": "replications.steer.experiments.stiff.figures:solutions",
     },
     captions={"cpu": "The published setting; the published results are plots."},
+    renamed={"spread": "b"},
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from bench.record import Record
 from bench.report.style import COLOURS, new_figure
 
-OWN = "_own_times"
+OWN_TIMES = "_own_times"
 
 
 def errors(records: Sequence[Record]) -> Any | None:
@@ -45,12 +45,12 @@ def _panels(records: Sequence[Record], key: str) -> tuple[Any, Any] | None:
     if not found:
         return None
     figure, axes = new_figure(1, 2, height=3.2)
-    names = list(dict.fromkeys(r.identity.variant.removesuffix(OWN) for r in found))
+    names = list(dict.fromkeys(r.identity.variant.removesuffix(OWN_TIMES) for r in found))
     for ax, title in zip(axes, ("all from t = 0", "own times"), strict=True):
         ax.set_title(title)
     for record in found:
         variant = record.identity.variant
-        name, ax = variant.removesuffix(OWN), axes[int(variant.endswith(OWN))]
+        name, ax = variant.removesuffix(OWN_TIMES), axes[int(variant.endswith(OWN_TIMES))]
         label = None if name in ax.get_legend_handles_labels()[1] else name
         colour, curve = COLOURS[names.index(name) % 8], record.curves[key]
         ax.plot(curve.x, curve.y, color=colour, linewidth=0.8, label=label)

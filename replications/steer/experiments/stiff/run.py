@@ -6,7 +6,7 @@
 | y(t) | `exact` | `(T,)` | 3 - 2 r/(r - 1) e^-t + (2 r/(r - 1) - 3) e^(-r t) |
 | f | `StiffField` | `(B, 1)` | dy/dt = f(t, y) |
 | t_i, D | `times`, `interval` | `(T,)` | training times, t_{i+1} - t_i |
-| b | `config.spread` | | a training solve is U(D - b, D + b) or N(D, b^2) long |
+| b | `config.b` | | a training solve is U(D - b, D + b) or N(D, b^2) long |
 | loss | `segment_loss` | scalar | mean over segments of abs(y from y(t_i) - y(t_{i+1})) |
 
 As in the authors' code, the target of a solve with a random end is y at the time that was not made random, one end is
@@ -125,7 +125,7 @@ def draw_length(interval: float, config: StiffConfig, generator: torch.Generator
         return interval
     draw = torch.rand if config.end == "uniform" else torch.randn
     u = draw((), generator=generator, dtype=torch.float64).item()
-    return interval + config.spread * (2 * u - 1 if config.end == "uniform" else u)
+    return interval + config.b * (2 * u - 1 if config.end == "uniform" else u)
 
 
 def segment_loss(
