@@ -19,6 +19,7 @@ from bench.identity import is_current
 from bench.metrics.catalogue import metric, split_key
 from bench.record import Record
 from bench.registry import registry
+from bench.report import manifest
 from bench.report.build import build
 
 MACHINE_UNITS = frozenset({"s", "s/step"})
@@ -32,8 +33,7 @@ def stale_files(folders: Sequence[Path], out: Path) -> list[str]:
         fresh = Path(scratch)
         build(list(folders), fresh)
         names = {p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()}
-        parts = ("tables", "figures")
-        names |= {p.relative_to(out) for part in parts for p in (out / part).rglob("*") if p.is_file()}
+        names |= {Path(name) for name in manifest.read(out)}
         return sorted(str(name) for name in names if _content(fresh / name) != _content(out / name))
 
 

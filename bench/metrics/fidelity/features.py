@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import files
 from bench.data.registry import cache_folder
 from bench.errors import Unwritable
 from bench.identity import canonical
 from bench.metrics.fidelity.extractors import Extractor
 from bench.metrics.fidelity.library import library
-from bench.record import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ def extract(
         stream = io.BytesIO()
         np.savez(stream, features=layers[0], logits=layers[1])
         with suppress(Unwritable):  # a cache that can not be written costs time, no result
-            write_atomically(place, stream.getvalue())
+            files.write(place, stream.getvalue(), cache_folder())
     return Features(*(layer.astype(np.float64) for layer in layers))
 
 
@@ -113,6 +113,5 @@ def _read(place: Path | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
         with np.load(io.BytesIO(place.read_bytes())) as layers:
             return layers["features"], layers["logits"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with suppress(OSError):
-            place.unlink()
+        files.remove(place, cache_folder())
         return None
