@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import record as records
+from bench import files
 from bench.identity import Identity
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
@@ -30,6 +30,7 @@ class Run:
         self.curves: dict[str, Curve] = {}
         self.artifacts: dict[str, np.ndarray[Any, Any]] = {}
         self.resumed = 0
+        self._model: bytes | None = None
         self._events = events
         self._last_event = 0.0
 
@@ -86,16 +87,27 @@ class Run:
         self.artifacts[key] = np.ascontiguousarray(on_host)
 
     def save_model(self, builder: str, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Keep the trained model for `bench.load`.
+        """Keep the trained model for `bench.load`; it is written with the record.
 
         Args:
-            builder: `module:function` that rebuilds the untrained model from the arguments.
-            arguments: JSON-able keyword arguments.
+            builder: `module:function` that rebuilds the untrained model from the arguments; one that a paper declares
+                in its BUILDERS.
+            arguments: keyword arguments, plain values and lists of them.
             state: the model's `state_dict()`.
-        """
-        from bench.models import save_model
 
-        save_model(self.folder, self.identity, builder, arguments, state)
+        Raises:
+            UserError: the builder is not declared, or an argument is no plain value.
+        """
+        from bench.models import packed
+
+        self._model = packed(self.identity, builder, arguments, state)
+
+    def write_model(self) -> None:
+        """Write the model that the run keeps, where it keeps one."""
+        from bench.models import model_path
+
+        if self._model is not None:
+            files.write(model_path(self.folder, self.identity), self._model, self.folder)
 
     # -- state ----------------------------------------------------------------------------------------------
 
@@ -115,7 +127,7 @@ class Run:
 
     def save_state(self, phase: str, state: bytes) -> None:
         """Keep the state of one of the run's trainings in place of its last one."""
-        records.write_atomically(self.checkpoint(phase), state)
+        files.write(self.checkpoint(phase), state, self.folder)
 
     def synchronize(self) -> None:
         """Wait until the run's device has finished what it was given."""
@@ -127,7 +139,7 @@ class Run:
         """Remove the state of every training of this run."""
         every = self.checkpoint("*")
         for path in every.parent.glob(every.name):
-            path.unlink(missing_ok=True)
+            files.remove(path, self.folder)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell the parent how far the run is; cheap enough to call at every iteration."""

@@ -50,3 +50,4 @@ TRAIN = Experiment(
 )
 
 EXPERIMENTS = (ACT, TRAIN)
+BUILDERS = ("torch.nn:Linear",)
