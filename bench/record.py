@@ -1,4 +1,8 @@
-"""The record of a run: schema, atomic write, read and query; arrays lie beside it, hashed."""
+"""The record of a run: written whole, read and queried; arrays lie beside it, hashed.
+
+A settled record is only ever replaced by a settled one: what would replace it otherwise is kept beside it, as is what
+could not be read.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,27 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import Unwritable, UserError
+from bench import files, schema
+from bench.errors import UserError
 from bench.identity import Identity, is_current
+from bench.schema import SCHEMA, Fault
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-SCHEMA = 2
-STATUSES = ("done", "diverged", "underflow", "nfe-budget", "timeout", "oom", "error", "interrupted")
 SETTLED = frozenset({"done", "diverged", "underflow", "nfe-budget"})
 """Statuses that a re-run would only repeat; the others are tried again."""
+
+LOSER, DAMAGED = ".loser", ".damaged"
+"""What follows the name of a record's file that stands beside the one that counts; readers leave it out."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Record:
     started: str = ""
     duration_s: float = 0.0
     resumed: int = 0
+    notes: list[str] = field(default_factory=list)
     path: Path | None = None
 
     def value(self, key: str) -> float | None:
@@ -151,75 +158,77 @@ def write_arrays(folder: Path, identity: Identity, arrays: Mapping[str, Array]) 
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(artifact_path(folder, identity), buffer.getvalue())
+    files.write(artifact_path(folder, identity), buffer.getvalue(), folder)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part.
-
-    Raises:
-        Unwritable: the folder is read-only or full.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary: str | None = None
+def loses(folder: Path, record: Record) -> bool:
+    """Whether a run has a settled record already, and this one is none."""
+    if record.status in SETTLED:
+        return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise Unwritable(
-            f"cannot write {path}: {error.strerror}; free the space or choose another --out"
-        ) from error
+        return read(record_path(folder, record.identity)).status in SETTLED
+    except UserError:
+        return False
 
 
 def write(folder: Path, record: Record) -> Path:
-    """Write a record below an output folder, by atomic rename."""
+    """Write a record below an output folder, by atomic rename, and return where it is.
+
+    One that `loses` is written beside the settled one; a file in its place that is no record of this run is kept too.
+
+    Raises:
+        Unwritable: the folder is read-only or full, or a link is in the way.
+    """
     path = record_path(folder, record.identity)
-    write_atomically(path, record.to_json())
+    if loses(folder, record):
+        path = path.with_name(path.name + LOSER)
+    elif os.path.lexists(path):
+        try:
+            read(path)
+        except UserError:
+            files.move(path, folder, free(path.with_name(path.name + DAMAGED)), folder)
+    files.write(path, record.to_json(), folder)
     return path
+
+
+def free(path: Path) -> Path:
+    """Return a path, with a number at its end where something has this name."""
+    count, tried = 1, path
+    while os.path.lexists(tried):
+        count += 1
+        tried = path.with_name(f"{path.name}.{count}")
+    return tried
 
 
 def read(path: Path) -> Record:
     """Read one record.
 
     Raises:
-        UserError: the file is missing, malformed, of another schema, or its id does not match its content.
+        UserError: the file is missing, malformed, of another schema, or lies under another run's name.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read record {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"record {path} is not valid JSON ({error}); delete it and run again") from error
-    try:
-        return _from_tree(tree, path)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"record {path} is malformed ({error!r}); delete it and run again") from error
+        return _from_tree(schema.parse(files.read(path, schema.LARGEST)), path)
+    except Fault as error:
+        raise UserError(f"record {path} is malformed ({error}); delete it and run again") from error
 
 
-def _from_tree(tree: dict[str, Any], path: Path) -> Record:
-    body = dict(tree)
-    schema, written_id = body.pop("schema"), body.pop("id")
-    if schema == 1:
+def _from_tree(tree: Any, path: Path) -> Record:
+    found = tree.get("schema") if isinstance(tree, dict) else None
+    if found == 1:
         raise UserError(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
-    if schema != SCHEMA:
-        raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+    if found != SCHEMA or isinstance(found, bool):
+        raise Fault("schema", f"it is {found!r:.60}, this version reads {SCHEMA}")
+    schema.check(tree)
+    body = {key: value for key, value in tree.items() if key not in ("schema", "id")}
     identity = Identity(**body.pop("identity"))
+    if identity.id != tree["id"]:
+        raise Fault("id", "it is not that of the content")
+    place = path.absolute()
+    own = f"{identity.experiment}/{identity.name}.json"
+    if f"{place.parent.name}/{place.name.removesuffix(LOSER)}" != own:
+        raise Fault("", f"it lies under another name than its own, {own}")
     metrics, curves, artifacts = (body.pop(part) for part in ("metrics", "curves", "artifacts"))
     record = Record(identity, **body, path=path)
-    if record.identity.id != written_id:
-        raise ValueError("id and content differ")
-    if record.status not in STATUSES:
-        raise ValueError(f"unknown status {record.status!r}")
-    if not isinstance(record.environment, dict) or not isinstance(record.duration_s, int | float):
-        raise TypeError("environment or duration_s is of another type")
     record.metrics = {k: Measured(**(m | {"value": _number(m["value"])})) for k, m in metrics.items()}
     record.curves = {k: _curve(c) for k, c in curves.items()}
     record.artifacts = {k: Artifact(tuple(a["shape"]), a["dtype"], a["sha256"]) for k, a in artifacts.items()}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.errors import UserError
+from bench.text import plain
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 Folders = Annotated[
@@ -25,3 +26,14 @@ def given(folders: list[Path] | None) -> list[Path]:
     if not found:
         raise UserError("no records: neither reports/ nor results/ exists here; run `cnf-bench run` first")
     return found
+
+
+def end_with(bad: list[str]) -> None:
+    """Name what was skipped, and end with exit code 3 where there is anything."""
+    for line in bad:
+        typer.echo(f"skipped: {plain(line)}", err=True)
+    if bad:
+        typer.echo(
+            f"{len(bad)} skipped; `cnf-bench doctor <folder>` lists them and moves them aside", err=True
+        )
+        raise typer.Exit(3)

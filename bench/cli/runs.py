@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import Folders, Json, given
+from bench.cli.options import Folders, Json, end_with, given
 from bench.errors import UserError
 
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
@@ -124,4 +124,6 @@ def migrate(
     """Rewrite records of schema 1 as records of today's schema; what they measured stays as it is."""
     from bench.migrate import migrate_folder
 
-    typer.echo(f"{migrate_folder(folder)} records migrated in {folder}")
+    done, bad = migrate_folder(folder)
+    typer.echo(f"{done} records migrated in {folder}")
+    end_with(bad)

@@ -21,6 +21,7 @@ from bench.experiment import Experiment
 from bench.identity import Identity
 from bench.record import Record
 from bench.registry import registry, resolve
+from bench.schema import STATUSES
 
 
 def seed_libraries(run: Run, threads: int) -> None:
@@ -37,9 +38,7 @@ def seed_libraries(run: Run, threads: int) -> None:
 
 def classify(error: BaseException) -> tuple[str, str]:
     """Return the record's status and one-line message for what ended a run."""
-    if (
-        status := getattr(error, "status", None)
-    ) in records.STATUSES:  # a `RunFailure`, or any library's like it
+    if (status := getattr(error, "status", None)) in STATUSES:  # a `RunFailure`, or any library's like it
         return status, str(error)
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     memory_words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -85,13 +84,17 @@ def _refuse_not_finite(run: Run) -> None:
 
 
 def keep(run: Run, result: Record) -> Path:
-    """Write a run's arrays, then its record, below its folder; return where the record is.
+    """Write a run's arrays and model, then its record, below its folder; return where the record is.
+
+    Of a run that loses against a settled record only the record is kept, beside the settled one.
 
     Raises:
         Unwritable: the folder is read-only or full.
     """
-    if run.artifacts:
-        records.write_arrays(run.folder, run.identity, run.artifacts)
+    if not records.loses(run.folder, result):
+        if run.artifacts:
+            records.write_arrays(run.folder, run.identity, run.artifacts)
+        run.write_model()
     return records.write(run.folder, result)
 
 

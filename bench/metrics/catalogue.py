@@ -200,6 +200,9 @@ _METRICS = (
 CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
 """Every metric by name."""
 
+FORMER_UNITS = {"train_loss": ("nats",)}
+"""Units that earlier records give for the same numbers."""
+
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[(.+)\])?")
 
 

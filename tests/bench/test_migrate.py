@@ -56,8 +56,8 @@ def folder(fake_paper, tmp_path: Path) -> Path:
 
 
 def test_what_was_measured_stays_and_what_was_no_curve_becomes_an_array(folder: Path) -> None:
-    assert migrate_folder(folder) == 1
-    assert migrate_folder(folder) == 0
+    assert migrate_folder(folder) == (1, [])
+    assert migrate_folder(folder) == (0, [])
     (path,) = folder.glob("records/*/*.json")
     record = read(path)
     assert record.identity.id == identify(registry()["fake.act"], "plain", "cpu", 0).id
@@ -96,7 +96,12 @@ def test_a_run_with_old_seeds_is_missing_and_its_renewal_takes_its_place(folder:
     assert missing(jobs, folder) == jobs
     write(
         folder,
-        Record(jobs[0].identity, "done", metrics={"max_error": Measured(5.0, "", "p")}, started="2026-02"),
+        Record(
+            jobs[0].identity,
+            "done",
+            metrics={"max_error": Measured(5.0, "", "p")},
+            started="2026-02-01T00:00:00+00:00",
+        ),
     )
     assert missing(jobs, folder) == []
     (record,) = read_all([folder])
@@ -125,7 +130,12 @@ def test_a_malformed_record_is_named_and_an_old_one_says_what_to_do(folder: Path
     with pytest.raises(UserError, match="of schema 1; run `cnf-bench migrate"):
         read(path)
     path.write_text('{"schema": 1, "identity": {}}')
-    with pytest.raises(UserError, match="is malformed"):
-        migrate_folder(folder)
+    good = path.with_name("plain.cpu.s1.0123456789.json")
+    good.write_text(json.dumps(old_record({"behaviour": "measure", "factor": 2.0}, {})))
+    done, (line,) = migrate_folder(folder)
+    assert done == 1
+    assert f"record {path} is malformed" in line
+    assert path.is_file()
+    assert not good.exists()
     with pytest.raises(UserError, match="no folder"):
         migrate_folder(folder / "none")
