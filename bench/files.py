@@ -69,6 +69,17 @@ def move(path: Path, root: Path, target: Path, other: Path) -> None:
         os.rename(path.name, target.name, src_dir_fd=source, dst_dir_fd=folder)
 
 
+def adopt(source: Path, path: Path, root: Path) -> None:
+    """Give a finished file, on the same file system, its place below `root`, that of an earlier one if need be.
+
+    Raises:
+        Unwritable: see `write`.
+    """
+    with _told(path), _folder(path, root, make=True) as folder:
+        _refuse_others(path, folder)
+        os.replace(source, path.name, dst_dir_fd=folder)
+
+
 def open_lock(root: Path) -> IO[bytes]:
     """Return the file `.lock` of a folder, which is made where it is absent, open for `flock`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import files
+from bench.arrays import read_npz
 from bench.data.registry import cache_folder
-from bench.errors import Unwritable
+from bench.errors import Unwritable, UserError
 from bench.identity import canonical
 from bench.metrics.fidelity.extractors import Extractor
 from bench.metrics.fidelity.library import library
@@ -110,8 +110,8 @@ def _read(place: Path | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
     if place is None or not place.is_file():
         return None
     try:
-        with np.load(io.BytesIO(place.read_bytes())) as layers:
-            return layers["features"], layers["logits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        layers = read_npz(place)
+        return layers["features"], layers["logits"]
+    except (UserError, KeyError):
         files.remove(place, cache_folder())
         return None
