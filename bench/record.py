@@ -12,8 +12,7 @@ import io
 import json
 import math
 import os
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,10 @@ SETTLED = frozenset({"done", "diverged", "underflow", "nfe-budget"})
 
 LOSER, DAMAGED = ".loser", ".damaged"
 """What follows the name of a record's file that stands beside the one that counts; readers leave it out."""
+
+
+class OldRecord(UserError):
+    """A record of an earlier schema: nothing is wrong with it but its age."""
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,15 @@ class Record:
         Raises:
             UserError: there is none of that name, its file is missing or damaged, or it is not what was recorded.
         """
-        import numpy as np
+        from bench.arrays import read_npz
 
         if key not in self.artifacts or self.path is None:
             raise UserError(f"run {self.identity.label} has no array {key!r}")
         path = artifact_path(self.path.parent.parent.parent, self.identity)
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                array: Array = stored[key]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"cannot read array {key!r} from {path}: {error}; run it again") from error
-        if describe(array) != self.artifacts[key]:
+        found = read_npz(path).get(key)
+        if found is None or describe(found) != self.artifacts[key]:
             raise UserError(f"array {key!r} of {path} is not the recorded one; run it again")
-        return array
+        return found
 
     def to_json(self) -> str:
         """Return the record as JSON text; a number that is not finite is written as null."""
@@ -215,7 +214,7 @@ def read(path: Path) -> Record:
 def _from_tree(tree: Any, path: Path) -> Record:
     found = tree.get("schema") if isinstance(tree, dict) else None
     if found == 1:
-        raise UserError(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
+        raise OldRecord(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
     if found != SCHEMA or isinstance(found, bool):
         raise Fault("schema", f"it is {found!r:.60}, this version reads {SCHEMA}")
     schema.check(tree)
@@ -249,23 +248,56 @@ def records_root(folder: Path) -> Path:
     return folder / "records" if (folder / "records").is_dir() else folder
 
 
-def read_all(folders: Iterable[Path]) -> Iterator[Record]:
-    """Yield every record below some output folders.
+@dataclass
+class Found:
+    """What is below some folders.
 
-    What is one run today comes once: from the first folder that has it, there the one that was started last, and one
-    with today's random streams before one with others. Records that are not current come all.
+    Args:
+        records: one for each run of today, and every record that is not current.
+        bad: a line for each file in a record's place that is none.
+        hidden: (the record shown, another of the same run that is not).
+    """
+
+    records: list[Record]
+    bad: list[str]
+    hidden: list[tuple[Record, Record]]
+
+
+def find(folders: Iterable[Path]) -> Found:
+    """Return the records below some output folders; what can not be read stops none of the others.
+
+    Of several records of what is one run today the first of these is shown: a settled one; one with today's random
+    streams; one of the earlier folder; the one that was started last.
+
+    Raises:
+        UserError: a folder is missing.
+    """
+    by_run: dict[object, list[tuple[tuple[Any, ...], Record]]] = {}
+    bad = []
+    for place, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
+        for path in sorted(records_root(folder).glob("*/*.json")):
+            try:
+                record = read(path)
+            except UserError as error:
+                bad.append(str(error))
+                continue
+            i = record.identity
+            rank = (record.status in SETTLED, "task" in i.seeded_by, -place, record.started)
+            by_run.setdefault(i.run if is_current(i) else i.id, []).append((rank, record))
+    shown = {key: max(group, key=lambda each: each[0])[1] for key, group in by_run.items()}
+    hidden = [(shown[key], r) for key, group in by_run.items() for _, r in group if r is not shown[key]]
+    return Found(list(shown.values()), bad, hidden)
+
+
+def read_all(folders: Iterable[Path]) -> list[Record]:
+    """Return the records below some output folders, as `find` does.
 
     Raises:
         UserError: a folder is missing or a record is malformed.
     """
-    seen: set[object] = set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-        found = [read(path) for path in sorted(records_root(folder).glob("*/*.json"))]
-        newest: dict[object, Record] = {}
-        for record in sorted(found, key=lambda r: ("task" in r.identity.seeded_by, r.started)):
-            newest[record.identity.run if is_current(record.identity) else record.identity.id] = record
-        chosen = {id(record) for key, record in newest.items() if key not in seen}
-        seen |= newest.keys()
-        yield from (record for record in found if id(record) in chosen)
+    found = find(folders)
+    if found.bad:
+        raise UserError(found.bad[0])
+    return found.records

@@ -16,15 +16,11 @@ from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.execution.progress import Display
 from bench.identity import is_current
-from bench.metrics.catalogue import metric, split_key
+from bench.metrics.catalogue import MACHINE_METRICS, MACHINE_UNITS, metric, split_key
 from bench.record import Record
 from bench.registry import registry
 from bench.report import manifest
 from bench.report.build import build
-
-MACHINE_UNITS = frozenset({"s", "s/step"})
-MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio", "time_slope"})
-"""Metrics of the machine rather than of the method: they are not expected to repeat."""
 
 
 def stale_files(folders: Sequence[Path], out: Path) -> list[str]:

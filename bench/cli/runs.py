@@ -11,6 +11,7 @@ import typer
 
 from bench.cli.options import Folders, Json, end_with, given
 from bench.errors import UserError
+from bench.text import plain
 
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
 
@@ -63,7 +64,8 @@ def run(
     wanted = list(dict.fromkeys(seed or range(seeds)))
     planned = plan(patterns, tier, wanted, overrides(patterns, config, settings or []))
     with locked(out):
-        todo = planned if force else missing(planned, out, device)
+        bad: list[str] = []
+        todo = planned if force else missing(planned, out, device, bad)
         absent = prepare_data(todo, download=not offline)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
         for reason in absent.values():
@@ -79,6 +81,7 @@ def run(
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(130) from None
     typer.echo(f"records: {out / 'records'}")
+    end_with(bad)
     if any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
 
@@ -108,14 +111,17 @@ def overrides(
 
 def status(folders: Folders = None, as_json: Json = False) -> None:
     """List records that are not today's, why, and what renewing them costs."""
+    from bench.record import find
     from bench.report.status import outdated, summary
 
-    rows = outdated(given(folders))
+    found = find(given(folders))
+    rows = outdated(found.records)
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
-        return
-    for line in summary(rows):
-        typer.echo(line)
+    else:
+        for line in summary(rows):
+            typer.echo(plain(line))
+    end_with(found.bad)
 
 
 def migrate(

@@ -57,25 +57,34 @@ def plan(
     return [Job(e, identify(e, v, tier, seed, changes.get(e.name))) for seed in seeds for e, v in pairs]
 
 
-def missing(jobs: Iterable[Job], folder: Path, device: str = "cpu") -> list[Job]:
+def missing(
+    jobs: Iterable[Job], folder: Path, device: str = "cpu", bad: list[str] | None = None
+) -> list[Job]:
     """Return the jobs of which the folder holds no settled, current record from this kind of device.
 
-    Raises:
-        UserError: a record of one of the jobs is malformed.
+    Args:
+        jobs: which.
+        folder: of the records.
+        device: the name of a device.
+        bad: receives a line for each record of the jobs that can not be read; its run is missing.
     """
-    return [job for job in jobs if not any(_settles(r, device) for r in recorded(job, folder))]
+    told = [] if bad is None else bad
+    return [job for job in jobs if not any(_settles(r, device) for r in recorded(job, folder, told))]
 
 
-def recorded(job: Job, folder: Path) -> list[Record]:
-    """Return the current records of a job's run in a folder, whatever the config was called when they were made.
-
-    Raises:
-        UserError: one is malformed.
-    """
+def recorded(job: Job, folder: Path, bad: list[str]) -> list[Record]:
+    """Return the current records of a job's run in a folder, whatever the config was called when they were made."""
     i = job.identity
-    paths = sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json"))
-    found = (records.read(path) for path in paths)
-    return [r for r in found if r.identity.run == i.run and is_current(r.identity)]
+    found = []
+    for path in sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json")):
+        try:
+            record = records.read(path)
+        except UserError as error:
+            bad.append(str(error))
+            continue
+        if record.identity.run == i.run and is_current(record.identity):
+            found.append(record)
+    return found
 
 
 def _settles(record: Record, device: str) -> bool:

@@ -200,6 +200,10 @@ _METRICS = (
 CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
 """Every metric by name."""
 
+MACHINE_UNITS = frozenset({"s", "s/step"})
+MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio", "time_slope"})
+"""Metrics of the machine rather than of the method: they are not expected to repeat."""
+
 FORMER_UNITS = {"train_loss": ("nats",)}
 """Units that earlier records give for the same numbers."""
 

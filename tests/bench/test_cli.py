@@ -76,7 +76,7 @@ BAD = {
     "no such config": (["run", "fake.act", "--config", "{tmp}/none.toml"], "cannot read"),
     "out is a file": (["run", "fake.act", "--out", "{tmp}/bad.toml"], "cannot write"),
     "no such folder": (["report", "{tmp}/none"], "no folder"),
-    "malformed record": (["report", "{tmp}/torn"], "delete it and run again"),
+    "malformed record": (["show", "{tmp}/torn/records/fake.act/plain.json"], "delete it and run again"),
     "no such run": (["show", "{tmp}/none.json"], "no record"),
     "unknown data set": (["data", "fetch", "nope"], "nope"),
 }
@@ -96,3 +96,22 @@ def test_bad_input_is_one_line_and_exit_code_2(fake_paper, tmp_path, case):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_caller_made_is_shown_and_not_the_committed_record(fake_paper, results):
+    run = ["run", "fake.act/plain", "--tier", "cpu", "--seed", 0, "--out"]
+    committed = results.with_name("reports")
+    assert cli(*run, committed).returncode == 0
+    (path,) = committed.glob("records/*/*.json")
+    tree = json.loads(path.read_text())
+    tree["metrics"]["max_error"]["value"] = 1e6
+    path.write_text(json.dumps(tree))
+    done = cli("claims", "--json", cwd=results.parent)
+    verdicts = {v["id"]: v for v in json.loads(done.stdout)}
+    assert verdicts["fake.double"]["measured"] == pytest.approx(2.0)
+    assert "1 run is shown from results and not from reports" in done.stderr
+    assert "max_error is" in done.stderr
+    assert "in reports 1000000" in done.stderr
+    built = cli("report", "--out", "page", cwd=results.parent)
+    assert built.returncode == 0, built.stderr
+    assert "Runs recorded twice" in (results.parent / "page" / "index.html").read_text()

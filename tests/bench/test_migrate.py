@@ -80,7 +80,7 @@ def test_old_seeds_are_marked_and_to_be_renewed_but_not_stale(folder: Path) -> N
     shared: dict[str, Any] = {}
     pairing = digest(["fake.act", "cpu", 0, 1, shared, {}])
     assert record.identity.seeded_by == {"schema": 1, "pairing": pairing}
-    (row,) = outdated([folder])
+    (row,) = outdated(read_all([folder]))
     assert not row.stale
     lines = list(summary([row]))
     assert lines[0].startswith("fake.act/plain cpu, seeds 0: its random streams are those of schema 1")
@@ -106,7 +106,7 @@ def test_a_run_with_old_seeds_is_missing_and_its_renewal_takes_its_place(folder:
     assert missing(jobs, folder) == []
     (record,) = read_all([folder])
     assert record.value("max_error") == 5.0
-    assert outdated([folder]) == []
+    assert outdated(read_all([folder])) == []
 
 
 def test_verdicts_are_those_of_before(folder: Path) -> None:
@@ -121,7 +121,7 @@ def test_settings_that_are_declared_no_more_are_named(folder: Path) -> None:
     path = folder / "records" / "fake.act" / "plain.cpu.s1.0123456789.json"
     path.write_text(json.dumps(old_record({"behaviour": "measure", "speed": 3}, {})))
     migrate_folder(folder)
-    reasons = {row.reason for row in outdated([folder]) if row.stale}
+    reasons = {row.reason for row in outdated(read_all([folder])) if row.stale}
     assert reasons == {"speed is no longer declared"}
 
 

@@ -244,3 +244,29 @@ def test_a_failed_write_keeps_the_old_record(act, tmp_path, monkeypatch):
         records.write(tmp_path, done(act, value=2.0))
     assert records.read(path).value("max_error") == 1.0
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_later_good_record_is_not_hidden_by_an_earlier_failed_one(act, tmp_path):
+    mine, theirs = tmp_path / "results", tmp_path / "reports"
+    identity = identify(act, "plain", "cpu", 0)
+    records.write(mine, Record(identity, "timeout", started="2026-03-01T00:00:00+00:00"))
+    records.write(theirs, done(act, value=2.0))
+    found = records.find([mine, theirs])
+    assert [r.status for r in found.records] == ["done"]
+    assert [(a.status, b.status) for a, b in found.hidden] == [("done", "timeout")]
+
+
+def test_where_records_of_one_run_differ_both_are_shown(act, tmp_path):
+    from bench.report.doubles import differences, origins, table
+
+    mine, theirs = tmp_path / "results", tmp_path / "reports"
+    for seed in range(2):
+        records.write(mine, done(act, seed=seed, value=1.0))
+        records.write(theirs, done(act, seed=seed, value=1.0 + seed))
+    found = records.find([mine, theirs])
+    assert {r.value("max_error") for r in found.records} == {1.0}
+    assert list(origins(found.hidden)) == [f"2 runs are shown from {mine} and not from {theirs}"]
+    (line,) = differences(found.hidden)
+    assert line == f"fake.act/plain cpu seed 1: max_error is 1, in {theirs} 2"
+    assert table(found.hidden).rows == (("fake.act/plain cpu seed 1", "max_error", "1", "2", str(theirs)),)
+    assert table(found.hidden[:1]) is None
