@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -15,6 +16,21 @@ def plain(text: str) -> str:
     'red\\\\x1b[31m'
     """
     return "".join(_shown(letter) for letter in text)
+
+
+def cell(text: str) -> str:
+    """Return text for a cell of a spreadsheet: on one line, and no formula unless it is numbers alone.
+
+    >>> cell("=1+1"), cell("-0.5 2.0")
+    ("'=1+1", '-0.5 2.0')
+    """
+    shown = plain(text)
+    formula = shown.lstrip().startswith(("=", "+", "-", "@")) and not all(map(_is_number, shown.split()))
+    return f"'{shown}" if formula else shown
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)", word) is not None
 
 
 def _shown(letter: str) -> str:

@@ -69,7 +69,7 @@ def run(
         absent = prepare_data(todo, download=not offline)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
         for reason in absent.values():
-            typer.echo(f"skipped: {reason}", err=True)
+            typer.echo(f"skipped: {plain(reason)}", err=True)
         if force:
             for job in ready:
                 Run(job.identity, out).forget()
