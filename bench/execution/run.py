@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import files
+from bench.errors import UserError
+from bench.execution.origin import opened, origin, sealed
 from bench.identity import Identity
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
@@ -17,6 +21,10 @@ from bench.record import Curve, Measured
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+
+LARGEST = 2**34
+"""Bytes that a state may have."""
 
 
 class Run:
@@ -30,7 +38,9 @@ class Run:
         self.curves: dict[str, Curve] = {}
         self.artifacts: dict[str, np.ndarray[Any, Any]] = {}
         self.resumed = 0
+        self.notes: list[str] = []
         self._model: bytes | None = None
+        self._saved: set[str] = set()
         self._events = events
         self._last_event = 0.0
 
@@ -121,13 +131,41 @@ class Run:
         return self.identity.id
 
     def load_state(self, phase: str) -> bytes | None:
-        """Return the state that one of the run's trainings saved last, None where there is none."""
+        """Return the state that one of the run's trainings saved last, None where there is none.
+
+        Where any of the run's states is damaged, or other sources, another torch or another kind of device made it, the
+        run starts afresh, and its record says so: no run mixes two implementations.
+        """
         path = self.checkpoint(phase)
-        return path.read_bytes() if path.is_file() else None
+        if not path.is_file() or (phase not in self._saved and not self._states_fit):
+            return None
+        return opened(files.read(path, LARGEST), self._origin)
 
     def save_state(self, phase: str, state: bytes) -> None:
         """Keep the state of one of the run's trainings in place of its last one."""
-        files.write(self.checkpoint(phase), state, self.folder)
+        files.write(self.checkpoint(phase), sealed(state, self._origin), self.folder)
+        self._saved.add(phase)
+
+    @property
+    def _origin(self) -> dict[str, str]:
+        return origin(self.key, self.device)
+
+    @cached_property
+    def _states_fit(self) -> bool:
+        """Whether all that the run's trainings left can be gone on with."""
+        every = self.checkpoint("*")
+        for path in sorted(every.parent.glob(every.name)):
+            try:
+                opened(files.read(path, LARGEST), self._origin)
+            except (ValueError, UserError) as error:
+                self.note(f"the state {path.name} {error}; the run started afresh")
+                return False
+        return True
+
+    def note(self, text: str) -> None:
+        """Let the record tell something that happened on the way."""
+        print(text, file=sys.stderr)
+        self.notes.append(text)
 
     def synchronize(self) -> None:
         """Wait until the run's device has finished what it was given."""

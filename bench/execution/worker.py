@@ -69,6 +69,7 @@ def perform(run: Run, experiment: Experiment, environment: dict[str, Any]) -> Re
         if result.status == "error":
             traceback.print_exc(file=sys.stderr)
     result.metrics, result.curves, result.resumed = run.metrics, run.curves, run.resumed
+    result.notes = run.notes
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")
     result.duration_s = time.perf_counter() - clock
