@@ -55,7 +55,7 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
     """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
-    from bench.execution.executor import Limits, execute, locked
+    from bench.execution.executor import Limits, execute, locked, record_lost
     from bench.execution.plan import check_device, missing, plan, prepare_data
     from bench.execution.progress import Display
     from bench.execution.run import Run
@@ -67,9 +67,10 @@ def run(
         bad: list[str] = []
         todo = planned if force else missing(planned, out, device, bad)
         absent = prepare_data(todo, download=not offline)
+        for unavailable in absent.values():
+            typer.echo(f"skipped: {plain(unavailable.reason)}", err=True)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
-        for reason in absent.values():
-            typer.echo(f"skipped: {plain(reason)}", err=True)
+        lost = record_lost(todo, absent, out)
         if force:
             for job in ready:
                 Run(job.identity, out).forget()
@@ -82,7 +83,7 @@ def run(
                 raise typer.Exit(130) from None
     typer.echo(f"records: {out / 'records'}")
     end_with(bad)
-    if any(counts.get(status) for status in ("error", "timeout", "oom")):
+    if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
 
 

@@ -31,6 +31,9 @@ from bench.errors import UserError
 LARGEST = 2**35
 """Bytes that a file of a data set may have."""
 
+WRONG, UNREADABLE = BAD = ("wrong checksum", "can not be read")
+"""What is wrong with a file of a data set that is here."""
+
 _KINDS = ("sha256", "md5", "git")
 
 
@@ -139,7 +142,7 @@ class DataSet:
         return {file.path: self._verified(file) or self._download(file) for file in self.files}
 
     def check(self) -> list[tuple[str, str]]:
-        """Return (path, `ok`, `missing`, `wrong checksum` or `no checksum known`) of every file."""
+        """Return (path, `ok`, `missing`, `no checksum known` or one of `BAD`) of every file."""
         return [(file.path, _status(file)) for file in self.files]
 
     def _verified(self, file: DataFile) -> Path | None:
@@ -248,7 +251,10 @@ def _status(file: DataFile) -> str:
         return "missing"
     if not file.checksum:
         return "no checksum known"
-    return "ok" if file.is_whole(place) else "wrong checksum"
+    try:
+        return "ok" if file.is_whole(place) else WRONG
+    except UserError:
+        return UNREADABLE
 
 
 def _store(content: IO[bytes], file: DataFile) -> None:

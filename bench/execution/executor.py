@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
-from bench.execution.plan import Job
+from bench.execution.plan import Job, Unavailable
 from bench.execution.worker import command
 from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.record import Record
@@ -225,3 +225,16 @@ def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:
     ended.command = command(identity, child.device)
     ended.duration_s = time.monotonic() - child.begun
     return records.write(folder, ended)
+
+
+def record_lost(jobs: Sequence[Job], absent: Mapping[str, Unavailable], folder: Path) -> int:
+    """Record the end of the jobs whose data can not be read although it should be, and return how many there are."""
+    lost = 0
+    for job in jobs:
+        reasons = [absent[n].reason for n in job.data_sets if n in absent and not absent[n].expected]
+        if reasons:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            ended = Record(job.identity, "error", "; ".join(reasons), started=now)
+            records.write(folder, ended)
+            lost += 1
+    return lost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import record as records
 from bench.data import registry as data
@@ -110,19 +110,25 @@ def check_device(device: str) -> None:
         raise UserError(f"no device {device}: torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
 
 
-def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:
-    """Make sure of the data the jobs read, checksums included; return what is absent, with the reason.
+class Unavailable(NamedTuple):
+    """Why a data set can not be read, and whether that was to be expected: it is absent and must not be fetched."""
 
-    Raises:
-        UserError: a file has a wrong checksum, or a download failed.
-    """
+    reason: str
+    expected: bool
+
+
+def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, Unavailable]:
+    """Make sure of the data the jobs read, checksums included; return what is not to be had, with the reason."""
     absent = {}
     for name in sorted({name for job in jobs for name in job.data_sets}):
         data_set = data.get(name)
-        if data_set.locate() is not None:
-            continue
-        if download and data_set.fetchable:
-            data_set.fetch()
-        else:
-            absent[name] = f"data set {name} is not at hand; {data_set.mend}"
+        try:
+            if data_set.locate() is not None:
+                continue
+            if download and data_set.fetchable:
+                data_set.fetch()
+            else:
+                absent[name] = Unavailable(f"data set {name} is not at hand; {data_set.mend}", True)
+        except UserError as error:  # damaged, or no network: the runs of other data go on
+            absent[name] = Unavailable(str(error), False)
     return absent

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from bench.record import read_all
+
 
 def cli(*arguments, cwd=None):
     return subprocess.run(
@@ -115,3 +117,27 @@ def test_what_the_caller_made_is_shown_and_not_the_committed_record(fake_paper, 
     built = cli("report", "--out", "page", cwd=results.parent)
     assert built.returncode == 0, built.stderr
     assert "Runs recorded twice" in (results.parent / "page" / "index.html").read_text()
+
+
+def test_a_damaged_data_file_stops_the_runs_that_read_it_and_no_other(fake_paper, folders, tmp_path):
+    local, _ = folders
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        place = local / "mnist" / f"{name}-ubyte.gz"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"damaged")
+    out = tmp_path / "out"
+    done = cli("run", "lecture.mnist/mnist", "fake.act/plain", "--tier", "smoke", "--seeds", 1, "--out", out)
+    assert done.returncode == 3
+    assert "is damaged or incomplete" in done.stderr
+    assert "Traceback" not in done.stderr
+    ends = {r.identity.experiment: r for r in read_all([out])}
+    assert ends["fake.act"].status == "done"
+    assert ends["lecture.mnist"].status == "error"
+    assert "is damaged or incomplete" in ends["lecture.mnist"].message
+
+
+def test_one_set_that_can_not_be_fetched_stops_no_other(folders, tmp_path):
+    done = cli("data", "fetch", "miniboone_heldout", "digits")  # the first has no address
+    assert done.returncode == 2
+    assert "digits: bundled" in done.stdout
+    assert "cnf-bench: miniboone/val.npy could not be downloaded" in done.stderr
