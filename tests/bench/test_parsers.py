@@ -84,7 +84,8 @@ TYPES: dict[str, st.SearchStrategy[Any]] = {
     "source": st.sampled_from(["read", "derived", "x"]), "experiment": st.sampled_from(["fake.act", "x"]),
     "variant": st.sampled_from(["plain", "x"]), "metric": st.sampled_from(["max_error", "nfe[1]", "x", ""]),
     "difference": st.booleans(), "relation": st.sampled_from(["<", "~", "x"]),
-    "verdict": st.sampled_from(["impossible", "x"]), "note": WORDS, "not_run": WORDS, "tier": st.sampled_from(["cpu", "x"]),
+    "verdict": st.sampled_from(["impossible", "x"]), "note": WORDS, "not_run": WORDS,
+    "tier": st.sampled_from(["cpu", "x"]),
 }  # fmt: skip
 
 
