@@ -46,6 +46,7 @@ class Experiment:
         data_fields: config fields that name a data set; a registered one is looked up and checksummed.
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         time_limits: tier -> seconds after which a run is ended.
+        threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
         task: what its data is; experiments that try methods on the same thing share one. By default its name.
         seeded_by: config fields that name the data, its size and its dimension. With task and seed they are all that
@@ -66,6 +67,7 @@ class Experiment:
     figures: Mapping[str, str] = field(default_factory=dict)
     time_limits: Mapping[str, float] = field(default_factory=dict)
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    threads: int = 1
     captions: Mapping[str, str] = field(default_factory=dict)
     task: str = ""
     seeded_by: tuple[str, ...] = ()

@@ -5,6 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+# Before anything imports torch: threads that wait actively for each other make the tests many times slower beside
+# any other process, and the networks here are too small for more than one. What the user set stays.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 from planted import Clock
 

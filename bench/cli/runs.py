@@ -47,6 +47,9 @@ def run(
     timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.", min=0.1)] = None,
     memory: Annotated[float | None, typer.Option(help="GiB a run may add once started.", min=0.01)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads a run; by default OMP_NUM_THREADS or what is declared.", min=1)
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="`key=value`: one setting; may be given more than once.")
     ] = None,
@@ -77,7 +80,7 @@ def run(
         limit = None if memory is None else int(memory * 2**30)
         with Display(ready, len(planned) - len(todo), jobs) as display:
             try:
-                counts = execute(ready, out, Limits(jobs, timeout, limit, device), display)
+                counts = execute(ready, out, Limits(jobs, timeout, limit, device, threads), display)
             except KeyboardInterrupt:
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(130) from None

@@ -22,6 +22,7 @@ from typing import Any
 from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
+from bench.execution.cores import Cores, asked_for, cores, settings, threads
 from bench.execution.plan import Job, Unavailable
 from bench.execution.worker import command
 from bench.measure.memory import QUIET_ENVIRONMENT
@@ -29,6 +30,9 @@ from bench.record import Record
 
 IMPORT_LIMIT = 300.0
 """Seconds a child may take until its imports are done; only then does its own time limit start."""
+
+DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""What cuBLAS needs to give the same result every time."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,14 @@ class Limits:
         timeout: seconds a run; None takes the experiment's own.
         memory: bytes of data a run may allocate; None is no limit.
         device: `cpu`, `cuda` or `cuda:<n>`.
+        threads: of each run, as the user asked; None takes `OMP_NUM_THREADS`, else what the experiment declares.
     """
 
     workers: int = 1
     timeout: float | None = None
     memory: int | None = None
     device: str = "cpu"
-
-    @property
-    def threads(self) -> int:
-        """Threads of each run: the cores, shared among the workers."""
-        return max(1, (os.cpu_count() or 1) // self.workers)
+    threads: int | None = None
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Child:
     limit: float
     deadline: float
     started: str
+    slot: int
     begun: float = field(default_factory=time.monotonic)
     environment: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
@@ -98,10 +100,16 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
 
     On Ctrl-C the children are ended, each leaving a record of status `interrupted`.
 
+    Runs at the same time are pinned to processors of their own.
+
     Raises:
-        UserError: a record cannot be written.
+        UserError: a record cannot be written, or `OMP_NUM_THREADS` is no number.
         KeyboardInterrupt: after the children are ended.
     """
+    machine = cores()
+    asked = limits.threads or asked_for(os.environ)
+    shares = machine.shares(limits.workers)
+    free = list(range(limits.workers))
     waiting = list(jobs)
     running: dict[int, Child] = {}
     events: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
@@ -109,7 +117,10 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     try:
         while waiting or running:
             while waiting and len(running) < limits.workers:
-                child = _start(waiting.pop(0), folder, limits, events)
+                job, slot = waiting.pop(0), free.pop(0)
+                count = threads(job.experiment.threads, shares[slot], machine, asked)
+                place = Place(slot, shares[slot], count, machine, limits.workers > len(machine.allowed))
+                child = _start(job, folder, limits, place, events)
                 running[child.process.pid] = child
                 listener(child.job, {"event": "start"})
             with contextlib.suppress(queue.Empty):
@@ -117,6 +128,7 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                 status = _handle(running[pid], event, folder, limits, listener)
                 if status:
                     counts[status] = counts.get(status, 0) + 1
+                    free.append(running[pid].slot)
                     del running[pid]
             for child in running.values():
                 if time.monotonic() > child.deadline:
@@ -130,14 +142,31 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     return counts
 
 
-def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int, dict[str, Any]]]) -> Child:
+@dataclass(frozen=True)
+class Place:
+    """Where a run runs: its slot among those at the same time, its processors and threads, the machine."""
+
+    slot: int
+    share: tuple[int, ...]
+    threads: int
+    machine: Cores
+    overlaps: bool
+
+
+def _start(
+    job: Job, folder: Path, limits: Limits, place: Place, events: queue.Queue[tuple[int, dict[str, Any]]]
+) -> Child:
     identity = job.identity
     log = folder / "logs" / identity.experiment / f"{identity.name}.log"
     order = {
         "identity": dataclasses.asdict(identity),
         "folder": str(folder),
         "device": limits.device,
-        "threads": limits.threads,
+        "threads": place.threads,
+        "share": place.share,
+        "overlaps": place.overlaps,
+        "cores": len(place.machine.allowed),
+        "quota": place.machine.quota,
         "jobs": limits.workers,
         "memory_limit": limits.memory,
     }
@@ -149,7 +178,7 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
             stderr=stderr,
             text=True,
             start_new_session=True,
-            env=os.environ | QUIET_ENVIRONMENT | _settings(limits),
+            env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | settings(place.threads, os.environ),
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
@@ -157,11 +186,8 @@ def _start(job: Job, folder: Path, limits: Limits, events: queue.Queue[tuple[int
         process.stdin.flush()
     threading.Thread(target=_listen, args=(process, events), daemon=True).start()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    return Child(job, process, log, limits.device, IMPORT_LIMIT, time.monotonic() + IMPORT_LIMIT, started)
-
-
-def _settings(limits: Limits) -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(limits.threads), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    deadline = time.monotonic() + IMPORT_LIMIT
+    return Child(job, process, log, limits.device, IMPORT_LIMIT, deadline, started, place.slot)
 
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:

@@ -16,9 +16,11 @@ from typing import Any
 
 from bench import record as records
 from bench.errors import RunFailure, Unwritable
+from bench.execution.cores import pin, wait_policy
 from bench.execution.run import Run, send
 from bench.experiment import Experiment
 from bench.identity import Identity
+from bench.measure.load import Load
 from bench.record import Record
 from bench.registry import registry, resolve
 from bench.schema import STATUSES
@@ -49,8 +51,10 @@ def classify(error: BaseException) -> tuple[str, str]:
     return "error", text
 
 
-def perform(run: Run, experiment: Experiment, environment: dict[str, Any]) -> Record:
-    """Run an experiment's function and return its record, whatever the end was.
+def perform(
+    run: Run, experiment: Experiment, environment: dict[str, Any], load: Load | None = None
+) -> Record:
+    """Run an experiment's function and return its record, whatever the end was; it says what `load` saw meanwhile.
 
     Raises:
         Unwritable: the output folder is read-only or full.
@@ -73,6 +77,7 @@ def perform(run: Run, experiment: Experiment, environment: dict[str, Any]) -> Re
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")
     result.duration_s = time.perf_counter() - clock
+    result.environment = environment | (load.end() if load else {})
     return result
 
 
@@ -139,17 +144,21 @@ def main() -> None:
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     identity = Identity(**job["identity"])
+    affinity = pin(job["share"])
     experiment = registry()[identity.experiment]
     from bench.measure.environment import environment
 
     resolve(experiment.run)  # the parent's clock starts once the imports are done
     run = Run(identity, Path(job["folder"]), job["device"], events)
     seed_libraries(run, job["threads"])
-    surroundings = environment(run.device) | {"jobs": job["jobs"]}
+    load = Load(job["jobs"], job["overlaps"])
+    placed = {"affinity": affinity, "wait_policy": wait_policy(os.environ)}
+    placed |= {key: job[key] for key in ("jobs", "cores", "quota")}
+    surroundings = environment(run.device) | placed | load.begun()
     send(events, {"event": "ready", "environment": surroundings})
     _limit_memory(job["memory_limit"])
     try:
-        result = perform(run, experiment, surroundings)
+        result = perform(run, experiment, surroundings, load)
         path = keep(run, result)
     except Unwritable as error:
         send(events, {"event": "unwritable", "message": str(error)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -20,10 +19,9 @@ DISTRIBUTIONS = ("torch", "torchdiffeq", "numpy", "scipy", "cnf-bench")
 def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
     """Return, as JSON-able values, what a measurement depends on; no host or user name.
 
-    Keys: `commit` and `dirty` (of the source tree, None where it is no checkout), `versions`, `platform`,
-    `cpu`, `cores` (usable by this process), `device`, `gpu` (None, or `name`, `driver`, `cuda`), and the
-    numerical settings `threads`, `dtype`, `deterministic`, `tf32` (`matmul`, `cudnn`) and
-    `float32_matmul_precision`.
+    Keys: `commit` and `dirty` (of the source tree, None where it is no checkout), `versions`, `platform`, `cpu`,
+    `device`, `gpu` (None, or `name`, `driver`, `cuda`), and the numerical settings `threads`, `dtype`,
+    `deterministic`, `tf32` (`matmul`, `cudnn`) and `float32_matmul_precision`.
     """
     commit, dirty = source_state(ROOT)
     return {
@@ -32,7 +30,6 @@ def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{d: _version(d) for d in DISTRIBUTIONS}},
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "device": str(device),
         "gpu": _gpu(device) if str(device).startswith("cuda") else None,
     } | _numerical_settings()

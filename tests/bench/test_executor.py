@@ -10,8 +10,10 @@ import pytest
 
 from bench import record as records
 from bench.errors import UserError
+from bench.execution.cores import cores
 from bench.execution.executor import Limits, execute, locked
 from bench.execution.plan import missing, plan
+from bench.measure.load import UNFINISHED
 
 
 def run(patterns, folder, seeds=(0,), limits=None, tier="smoke"):
@@ -38,6 +40,47 @@ def test_every_end_leaves_a_typed_record_and_the_others_go_on(fake_paper, tmp_pa
     assert found["plain", 0].environment["versions"]["torch"]
     assert found["plain", 0].command == "cnf-bench run fake.act/plain --tier smoke --seed 0"
     assert sum(event["event"] == "end" for _, event in events) == 4
+
+
+def test_records_say_what_of_the_machine_a_run_had(fake_paper, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    found, _, _ = run(["fake.act/plain", "fake.act/breaks"], tmp_path, seeds=(0, 1), limits=Limits(workers=2))
+    allowed = set(cores().allowed)
+    for record in found.values():
+        e = record.environment
+        assert (e["threads"], e["wait_policy"], e["jobs"], e["cores"]) == (1, "passive", 2, len(allowed))
+        assert e["shared"].startswith("2 runs at the same time")
+        assert {"load_before", "load_after", "foreign_cores", "quota"} <= set(e)
+        assert set(e["affinity"]) <= allowed
+    if len(allowed) > 1 and hasattr(os, "sched_setaffinity"):
+        places = {tuple(record.environment["affinity"]) for record in found.values()}
+        assert sum(map(len, places)) == len(set().union(*places))  # no two overlap
+        assert len(places) == 2
+
+
+def test_a_run_that_is_ended_says_that_its_load_was_not_measured(fake_paper, tmp_path):
+    found, _, _ = run(["fake.act/sleeps"], tmp_path, limits=Limits(timeout=0.3))
+    assert found["sleeps", 0].environment["shared"] == UNFINISHED
+
+
+@pytest.mark.skipif(cores().usable < 2, reason="one processor runs one thread")
+@pytest.mark.parametrize(
+    ("variable", "option", "declared", "threads"),
+    [("", None, 1, 1), ("", None, 8, cores().usable), ("1", None, 8, 1), ("2", None, 1, 2), ("1", 2, 1, 2)],
+)
+def test_threads_are_the_options_else_the_variables_else_the_experiments(
+    fake_paper, tmp_path, monkeypatch, variable, option, declared, threads
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    jobs = plan(["fake.act/plain"], "smoke", [0])
+    object.__setattr__(jobs[0].experiment, "threads", declared)
+    try:
+        execute(jobs, tmp_path, Limits(threads=option), lambda job, event: None)
+    finally:
+        object.__setattr__(jobs[0].experiment, "threads", 1)
+    (record,) = records.read_all([tmp_path])
+    assert record.environment["threads"] == threads
 
 
 def test_a_run_ends_at_its_time_limit_and_the_next_begins(fake_paper, tmp_path):

@@ -277,7 +277,6 @@ def test_environment_is_json_and_names_neither_host_nor_user():
     assert found["versions"]["torch"] == torch.__version__
     assert found["versions"]["python"] == platform.python_version()
     assert found["gpu"] is None
-    assert found["cores"] >= 1
     strings = set(_strings(found))
     assert platform.node() not in strings
     assert getpass.getuser() not in strings

@@ -71,6 +71,38 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             'self.took[job.identity.experiment, ""]',
         ),
     },
+    ("bench/measure/load.py", "test_load"): {
+        "load: one's own time is foreign": ("(busy - self._busy) - (own - self._own)", "busy - self._busy"),
+        "load: one's own time of all time": ("(own - self._own)", "own"),
+        "load: children's time is foreign": ("int(words[11]) + int(words[13])", "int(words[11])"),
+        "load: system time for user time": ("int(words[11]) +", "int(words[12]) +"),
+        "load: other sessions are one's own": ("if int(words[3]) == session:", "if True:"),
+        "load: stolen time is nobody's": ("(user + nice + steal)", "(user + nice)"),
+        "load: alone above the share": ("if foreign > FOREIGN_SHARE else", "if foreign < FOREIGN_SHARE else"),
+        "load: two runs are one": ("if self._jobs > 1:", "if self._jobs > 2:"),
+        "load: not divided by the time": ("max(0.0, others) / wall", "max(0.0, others)"),
+        "load: a run cut off was alone": ('"shared": UNFINISHED', '"shared": None'),
+    },
+    ("bench/execution/cores.py", "test_cores"): {
+        "cores: the quota forgotten": ("min(len(self.allowed), math.floor(self.quota))", "len(self.allowed)"),
+        "cores: a quota is rounded up": ("math.floor(self.quota)", "math.ceil(self.quota)"),
+        "cores: the loosest limit": ("return min(found, default=None)", "return max(found, default=None)"),
+        "cores: only one's own group": (
+            "return [base / below, *(base / above for above in below.parents)]",
+            "return [base / below]",
+        ),
+        "cores: period over quota": (
+            "float(words[0]) / float(words[1])",
+            "float(words[1]) / float(words[0])",
+        ),
+        "cores: shares overlap": ("self.allowed[a:b]", "self.allowed[a : b + 1]"),
+        "cores: the declared before the user's": ("min(asked or declared,", "min(declared or asked,"),
+        "cores: more threads than processors": (
+            "min(asked or declared, len(share), machine.usable)",
+            "asked or declared",
+        ),
+        "cores: threads wait actively": ('"").lower() or "passive"', '"").lower() or "active"'),
+    },
     ("bench/measure/clock.py", "test_measure"): {
         "clock: read before the device has finished": (
             "        synchronize(device)\n        return time.perf_counter()",

@@ -23,6 +23,8 @@ TARGETS = (
     Target("bench/execution/progress.py", "test_progress", 8),
     # measurements, metrics
     Target("bench/measure/clock.py", "test_measure", 8),
+    Target("bench/measure/load.py", "test_load", 8),
+    Target("bench/execution/cores.py", "test_cores", 10),
     Target("bench/measure/memory.py", "test_measure", 10),
     Target("bench/metrics/transport.py", "test_transport", 10),
     Target("bench/metrics/paths.py", "test_path_metrics", 10),
