@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import math
@@ -37,7 +38,7 @@ def packed(identity: Identity, builder: str, arguments: Mapping[str, Any], state
     _check_arguments(arguments)
     buffer = io.BytesIO()
     content = {"run": identity.id, "builder": builder, "arguments": dict(arguments), "state": dict(state)}
-    torch.save(content, buffer)
+    torch.save(content | {"sha256": _digest(state)}, buffer)
     return buffer.getvalue()
 
 
@@ -81,10 +82,12 @@ def load_model(run: str | Path) -> Any:
 
 
 def _rebuilt(saved: Any, identity: Identity) -> Any:
-    if not isinstance(saved, dict) or saved.keys() != {"run", "builder", "arguments", "state"}:
+    if not isinstance(saved, dict) or saved.keys() != {"run", "builder", "arguments", "state", "sha256"}:
         raise UserError("it holds other things than a model")
     if saved["run"] != identity.id:
         raise UserError("it is the model of another run")
+    if saved["sha256"] != _digest(saved["state"]):
+        raise UserError("its numbers are not those that were written")
     _check_builder(saved["builder"])
     _check_arguments(saved["arguments"])
     builder, state = resolve(saved["builder"]), saved["state"]
@@ -93,6 +96,17 @@ def _rebuilt(saved: Any, identity: Identity) -> Any:
         model = builder(**saved["arguments"])
     model.load_state_dict(state)
     return model.eval()
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes of a state's tensors."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in state.items():
+        found.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}/".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _check_builder(name: Any) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import files, schema
 from bench.errors import UserError
-from bench.identity import Identity, is_current
+from bench.identity import Identity, digest, is_current
 from bench.schema import SCHEMA, Fault
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Record:
         return found
 
     def to_json(self) -> str:
-        """Return the record as JSON text; a number that is not finite is written as null."""
+        """Return the record as JSON text with its checksum; a number that is not finite is written as null."""
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         body |= {
             "identity": dataclasses.asdict(self.identity),
@@ -119,7 +119,7 @@ class Record:
             "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
         tree = _finite({"schema": SCHEMA, "id": self.identity.id} | body)
-        return json.dumps(tree, indent=1, allow_nan=False) + "\n"
+        return json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -218,7 +218,10 @@ def _from_tree(tree: Any, path: Path) -> Record:
     if found != SCHEMA or isinstance(found, bool):
         raise Fault("schema", f"it is {found!r:.60}, this version reads {SCHEMA}")
     schema.check(tree)
-    body = {key: value for key, value in tree.items() if key not in ("schema", "id")}
+    body = {key: value for key, value in tree.items() if key != "sha256"}
+    if tree.get("sha256") not in (None, digest(body)):
+        raise Fault("sha256", "it is not that of the content")
+    del body["schema"], body["id"]
     identity = Identity(**body.pop("identity"))
     if identity.id != tree["id"]:
         raise Fault("id", "it is not that of the content")

@@ -39,7 +39,7 @@ _RECORD = (
     "schema", "id", "identity", "status", "message", "last_t", "nfe", "metrics", "curves", "artifacts",
     "environment", "command", "started", "duration_s", "resumed",
 )  # fmt: skip
-_OPTIONAL = ("notes",)
+_OPTIONAL = ("notes", "sha256")
 """Keys that records of this schema made earlier do not have."""
 
 

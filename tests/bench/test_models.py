@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bench import files
 from bench.errors import UserError
 from bench.execution.run import Run
 from bench.identity import identify
-from bench.models import model_path, packed
+from bench.models import _digest, model_path, packed
 from bench.record import Record, record_path, write
 from bench.registry import builders, registry, resolve
 
@@ -33,8 +34,11 @@ def received(run: Run, /, **changes: Any) -> Path:
     content = {
         "run": run.identity.id, "builder": LINEAR, "arguments": SIZES, "state": torch.nn.Linear(4, 1).state_dict(),
     }  # fmt: skip
+    content |= changes
+    with suppress(AttributeError):  # a state that is none
+        content = {"sha256": _digest(content["state"])} | content
     stream = io.BytesIO()
-    torch.save(content | changes, stream)
+    torch.save(content, stream)
     files.write(model_path(run.folder, run.identity), stream.getvalue(), run.folder)
     return record_path(run.folder, run.identity)
 
@@ -67,10 +71,11 @@ def test_a_kept_model_comes_back(run: Run) -> None:
         ({"arguments": {"in_features": "4", "out_features": 1}}, "repeat the run"),
         ({"arguments": {"in_features": 5, "out_features": 1}}, "size mismatch"),
         ({"state": {}}, "Missing"),
-        ({"state": 3}, "repeat the run"),
-        ({"state": {"weight": 1, "bias": 2}}, "repeat the run"),
+        ({"state": 3}, "other things"),
+        ({"state": {"weight": 1, "bias": 2}}, "other things"),
         ({"run": "0" * 64}, "another run"),
         ({"more": 1}, "other things"),
+        ({"sha256": "0" * 64}, "not those that were written"),
     ],
 )
 def test_a_received_model_is_built_by_a_declared_builder_or_refused(
@@ -133,3 +138,14 @@ def test_every_declared_builder_is_there() -> None:
     assert len(builders()) > 5
     for name in builders():
         assert callable(resolve(name))
+
+
+def test_a_changed_number_is_not_the_model(run: Run) -> None:
+    path = received(run)
+    place = model_path(run.folder, run.identity)
+    weight = torch.load(place, weights_only=True)["state"]["weight"]
+    data = place.read_bytes()
+    at = data.index(weight.numpy().tobytes())
+    place.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(UserError):
+        bench.load(path)

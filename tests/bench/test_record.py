@@ -143,6 +143,15 @@ def test_what_does_not_fit_is_named_by_its_place(act, tmp_path, place, change):
     assert "\n" not in str(caught.value)
 
 
+def test_a_changed_number_is_not_the_record(act, tmp_path):
+    path = records.write(tmp_path, done(act, value=1.0))
+    edit(path, lambda t: t["metrics"]["max_error"].update(value=1.5))
+    with pytest.raises(UserError, match="sha256: it is not that of the content"):
+        records.read(path)
+    edit(path, lambda t: t.pop("sha256"))
+    assert records.read(path).value("max_error") == 1.5
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
