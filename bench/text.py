@@ -9,6 +9,10 @@ HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that a terminal acts on or that no reader sees: controls, marks of direction, separators."""
 
 
+_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|inf|nan)"
+_QUANTITY = re.compile(rf"{_NUMBER}(?: ±? ?{_NUMBER})*(?: [A-Za-z%/]+)*")
+
+
 def plain(text: str) -> str:
     """Return text on one line with such characters written as escapes.
 
@@ -19,18 +23,14 @@ def plain(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text for a cell of a spreadsheet: on one line, and no formula unless it is numbers alone.
+    """Return text for a cell of a spreadsheet: on one line, and no formula; numbers and quantities stay as they are.
 
-    >>> cell("=1+1"), cell("-0.5 2.0")
-    ("'=1+1", '-0.5 2.0')
+    >>> cell("=1+1"), cell("-0.5 2.0"), cell("-8.33 ± 0.14 nats")
+    ("'=1+1", '-0.5 2.0', '-8.33 ± 0.14 nats')
     """
     shown = plain(text)
-    formula = shown.lstrip().startswith(("=", "+", "-", "@")) and not all(map(_is_number, shown.split()))
+    formula = shown.lstrip().startswith(("=", "+", "-", "@")) and not _QUANTITY.fullmatch(shown)
     return f"'{shown}" if formula else shown
-
-
-def _is_number(word: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)", word) is not None
 
 
 def _shown(letter: str) -> str:
