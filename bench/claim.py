@@ -14,6 +14,9 @@ from bench.metrics.catalogue import split_key
 from bench.registry import papers, registry
 from bench.settings import read_toml, suggest
 
+LARGEST, LONGEST = 1e100, 10_000
+"""Limits of the numbers and of the texts of a claim."""
+RELATIONS = ("", "<", ">", "<=", ">=", "~")
 KINDS = ("value", "ratio", "order", "scaling", "bound", "text")
 SOURCES = ("read", "derived", "second-hand", "recalled")
 VERDICTS = (
@@ -158,18 +161,53 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
     """
     known = {f.name for f in dataclasses.fields(Claim)}
     claims = []
-    for table in read_toml(path).get("claim", []):
-        name = f"{path}: claim {table.get('id', '?')!r}"
+    tree = read_toml(path)
+    tables: Any = tree.get("claim", [])
+    if tree.keys() - {"claim"} or not isinstance(tables, list):
+        raise UserError(f"{path}: it holds other things than [[claim]] tables")
+    for place, table in enumerate(tables):
+        if not isinstance(table, dict):
+            raise UserError(f"{path}: claim number {place + 1} is no table")
+        name = f"{path}: claim {table.get('id', place + 1)!r:.80}"
         for key in table:
             if key not in known:
                 raise UserError(f"{name}: unknown key {key!r}; {suggest(key, known)}")
+        _check_types(table, name)
         try:
-            claim = Claim(**({"paper": paper} | table))
+            claim = Claim(**{"paper": paper, **table})
         except TypeError as error:
             raise UserError(f"{name}: {error}") from error
         check(claim, name)
         claims.append(claim)
     return claims
+
+
+_NUMBERS = ("value", "scale", "tolerance", "tolerance_abs")
+
+
+def _check_types(table: Mapping[str, Any], name: str) -> None:
+    """Refuse a value of another type than its field's, and numbers beyond `LARGEST`."""
+    for key, value in table.items():
+        if key in _NUMBERS:
+            _check_number(key, value, name)
+        elif key == "difference":
+            if not isinstance(value, bool):
+                raise UserError(f"{name}: difference must be true or false, not {value!r:.60}")
+        elif key == "against":
+            if not isinstance(value, dict) or not value.keys() <= {"variant", "metric"}:
+                raise UserError(f"{name}: against must have a variant, a metric or both, not {value!r:.60}")
+            _check_types({f"against.{inner}": text for inner, text in value.items()}, name)
+        elif not isinstance(value, str) or len(value) > LONGEST or (key == "id" and not value.strip()):
+            raise UserError(f"{name}: {key} must be a text, not {value!r:.60}")
+
+
+def _check_number(key: str, value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise UserError(f"{name}: {key} must be a number of at most {LARGEST:g}, not {value!r:.60}")
+    if key != "value" and (0 < abs(value) < 1 / LARGEST or (key == "scale" and value == 0)):
+        raise UserError(f"{name}: {key} must not be so small as {value!r:.60}")
+    if key.startswith("tolerance") and value < 0:
+        raise UserError(f"{name}: {key} must not be negative")
 
 
 def check(claim: Claim, name: str) -> None:
@@ -178,6 +216,7 @@ def check(claim: Claim, name: str) -> None:
     numeric = claim.kind in ("value", "ratio", "scaling", "bound")
     fixed = claim.kind == "text" or claim.verdict in STATED
     problems = [
+        (claim.relation not in RELATIONS, f"relation must be one of {', '.join(RELATIONS[1:])}"),
         (claim.kind not in KINDS, f"kind must be one of {', '.join(KINDS)}"),
         (claim.source not in SOURCES, f"source must be one of {', '.join(SOURCES)}"),
         (claim.tier not in TIERS, f"tier must be one of {', '.join(TIERS)}"),
@@ -213,5 +252,9 @@ def _check_references(claim: Claim, name: str) -> None:
         if variant not in experiment.variants:
             raise UserError(f"{name}: {claim.experiment} has no variant {variant!r}")
     for key in (claim.metric, claim.against.get("metric", claim.metric)):
-        if split_key(key)[0] not in experiment.metrics:
-            raise UserError(f"{name}: {claim.experiment} does not report {key!r}")
+        try:
+            reported = split_key(key)[0] in experiment.metrics
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if not reported:
+            raise UserError(f"{name}: {claim.experiment} does not report {key!r:.80}")

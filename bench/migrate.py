@@ -7,20 +7,21 @@ such a record says so in `seeded_by`, and its run counts as still to be renewed.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench import files, torch_files
+from bench.errors import Unwritable, UserError
 from bench.identity import Identity, digest, migrated
-from bench.models import model_path
-from bench.record import Curve, Measured, Record, describe, records_root, write, write_arrays
+from bench.models import model_path, packed
+from bench.record import Curve, Measured, Record, describe, record_path, records_root, write, write_arrays
 from bench.registry import registry
+from bench.schema import LARGEST, check, parse
 
 Array = NDArray[Any]
 
@@ -30,30 +31,48 @@ LEVELS, EACH = 16, 13
 """A number of a packed picture held so many pixels of so many levels each."""
 
 
-def migrate_folder(folder: Path) -> int:
-    """Rewrite every record of schema 1 below a folder and return how many there were; a second call finds none.
+class Migrated(NamedTuple):
+    """How many records were rewritten, and a line for each that could not be."""
+
+    done: int
+    bad: list[str]
+
+
+def migrate_folder(folder: Path) -> Migrated:
+    """Rewrite every record of schema 1 below a folder; a second call finds none.
 
     Raises:
-        UserError: no such folder, or a record can not be read.
+        UserError: no such folder, or it can not be written.
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-    done = 0
+    done, bad = 0, []
     for path in sorted(records_root(folder).glob("*/*.json")):
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            if tree["schema"] != 1:
-                continue
-            record, arrays = migrate(tree)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"record {path} is malformed ({error!r}); move it away and repeat") from error
-        if arrays:
-            write_arrays(folder, record.identity, arrays)
-        write(folder, record)
-        _rename_model(folder, path, record.identity)
-        path.unlink()
-        done += 1
-    return done
+            done += _migrate_file(folder, path)
+        except Unwritable:
+            raise
+        except Exception as error:  # a malformed record can fail in any way, and stops no other
+            fault = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            bad.append(f"record {path} is malformed ({' '.join(fault.split())[:200]}); it stays as it is")
+    return Migrated(done, bad)
+
+
+def _migrate_file(folder: Path, path: Path) -> bool:
+    """Rewrite one record and tell whether it was of schema 1."""
+    tree = parse(files.read(path, LARGEST))
+    if tree["schema"] != 1:
+        return False
+    record, arrays = migrate(tree)
+    check(parse(record.to_json().encode()))
+    if record_path(folder, record.identity).exists():
+        raise UserError("there is a record of today's schema of the same run")
+    if arrays:
+        write_arrays(folder, record.identity, arrays)
+    write(folder, record)
+    _rename_model(folder, path, record.identity)
+    files.remove(path, folder)
+    return True
 
 
 def migrate(tree: Mapping[str, Any]) -> tuple[Record, dict[str, Array]]:
@@ -116,10 +135,19 @@ def _unpacked(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Array:
 
 
 def _rename_model(folder: Path, path: Path, identity: Identity) -> None:
-    """Keep the trained model of a run reachable under its new name."""
+    """Keep the trained model of a run reachable under its new name, with its new id."""
     model = folder / "models" / path.parent.name / f"{path.stem}.pt"
-    if model.is_file():
-        model.rename(model_path(folder, identity))
+    if not model.is_file():
+        return
+    place = model_path(folder, identity)
+    try:
+        saved = torch_files.load(model)
+        content = packed(identity, saved["builder"], saved["arguments"], saved["state"])
+    except (UserError, TypeError, KeyError):  # it could not be loaded before either
+        files.move(model, folder, place, folder)
+        return
+    files.write(place, content, folder)
+    files.remove(model, folder)
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,8 @@
-"""The record of a run: schema, atomic write, read and query; arrays lie beside it, hashed."""
+"""The record of a run: written whole, read and queried; arrays lie beside it, hashed.
+
+A settled record is only ever replaced by a settled one: what would replace it otherwise is kept beside it, as is what
+could not be read.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,30 @@ import io
 import json
 import math
 import os
-import tempfile
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import Unwritable, UserError
-from bench.identity import Identity, is_current
+from bench import files, schema
+from bench.errors import UserError
+from bench.identity import Identity, digest, is_current
+from bench.schema import SCHEMA, Fault
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-SCHEMA = 2
-STATUSES = ("done", "diverged", "underflow", "nfe-budget", "timeout", "oom", "error", "interrupted")
 SETTLED = frozenset({"done", "diverged", "underflow", "nfe-budget"})
 """Statuses that a re-run would only repeat; the others are tried again."""
+
+LOSER, DAMAGED = ".loser", ".damaged"
+"""What follows the name of a record's file that stands beside the one that counts; readers leave it out."""
+
+
+class OldRecord(UserError):
+    """A record of an earlier schema: nothing is wrong with it but its age."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class Record:
     started: str = ""
     duration_s: float = 0.0
     resumed: int = 0
+    notes: list[str] = field(default_factory=list)
     path: Path | None = None
 
     def value(self, key: str) -> float | None:
@@ -102,22 +112,18 @@ class Record:
         Raises:
             UserError: there is none of that name, its file is missing or damaged, or it is not what was recorded.
         """
-        import numpy as np
+        from bench.arrays import read_npz
 
         if key not in self.artifacts or self.path is None:
             raise UserError(f"run {self.identity.label} has no array {key!r}")
         path = artifact_path(self.path.parent.parent.parent, self.identity)
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                array: Array = stored[key]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"cannot read array {key!r} from {path}: {error}; run it again") from error
-        if describe(array) != self.artifacts[key]:
+        found = read_npz(path).get(key)
+        if found is None or describe(found) != self.artifacts[key]:
             raise UserError(f"array {key!r} of {path} is not the recorded one; run it again")
-        return array
+        return found
 
     def to_json(self) -> str:
-        """Return the record as JSON text; a number that is not finite is written as null."""
+        """Return the record as JSON text with its checksum; a number that is not finite is written as null."""
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         body |= {
             "identity": dataclasses.asdict(self.identity),
@@ -126,7 +132,7 @@ class Record:
             "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
         tree = _finite({"schema": SCHEMA, "id": self.identity.id} | body)
-        return json.dumps(tree, indent=1, allow_nan=False) + "\n"
+        return json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -164,75 +170,80 @@ def write_arrays(folder: Path, identity: Identity, arrays: Mapping[str, Array]) 
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(artifact_path(folder, identity), buffer.getvalue())
+    files.write(artifact_path(folder, identity), buffer.getvalue(), folder)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part.
-
-    Raises:
-        Unwritable: the folder is read-only or full.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary: str | None = None
+def loses(folder: Path, record: Record) -> bool:
+    """Whether a run has a settled record already, and this one is none."""
+    if record.status in SETTLED:
+        return False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise Unwritable(
-            f"cannot write {path}: {error.strerror}; free the space or choose another --out"
-        ) from error
+        return read(record_path(folder, record.identity)).status in SETTLED
+    except UserError:
+        return False
 
 
 def write(folder: Path, record: Record) -> Path:
-    """Write a record below an output folder, by atomic rename."""
+    """Write a record below an output folder, by atomic rename, and return where it is.
+
+    One that `loses` is written beside the settled one; a file in its place that is no record of this run is kept too.
+
+    Raises:
+        Unwritable: the folder is read-only or full, or a link is in the way.
+    """
     path = record_path(folder, record.identity)
-    write_atomically(path, record.to_json())
+    if loses(folder, record):
+        path = path.with_name(path.name + LOSER)
+    elif os.path.lexists(path):
+        try:
+            read(path)
+        except UserError:
+            files.move(path, folder, free(path.with_name(path.name + DAMAGED)), folder)
+    files.write(path, record.to_json(), folder)
     return path
+
+
+def free(path: Path) -> Path:
+    """Return a path, with a number at its end where something has this name."""
+    count, tried = 1, path
+    while os.path.lexists(tried):
+        count += 1
+        tried = path.with_name(f"{path.name}.{count}")
+    return tried
 
 
 def read(path: Path) -> Record:
     """Read one record.
 
     Raises:
-        UserError: the file is missing, malformed, of another schema, or its id does not match its content.
+        UserError: the file is missing, malformed, of another schema, or lies under another run's name.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read record {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"record {path} is not valid JSON ({error}); delete it and run again") from error
-    try:
-        return _from_tree(tree, path)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"record {path} is malformed ({error!r}); delete it and run again") from error
+        return _from_tree(schema.parse(files.read(path, schema.LARGEST)), path)
+    except Fault as error:
+        raise UserError(f"record {path} is malformed ({error}); delete it and run again") from error
 
 
-def _from_tree(tree: dict[str, Any], path: Path) -> Record:
-    body = dict(tree)
-    schema, written_id = body.pop("schema"), body.pop("id")
-    if schema == 1:
-        raise UserError(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
-    if schema != SCHEMA:
-        raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+def _from_tree(tree: Any, path: Path) -> Record:
+    found = tree.get("schema") if isinstance(tree, dict) else None
+    if found == 1:
+        raise OldRecord(f"record {path} is of schema 1; run `cnf-bench migrate <folder>` once")
+    if found != SCHEMA or isinstance(found, bool):
+        raise Fault("schema", f"it is {found!r:.60}, this version reads {SCHEMA}")
+    schema.check(tree)
+    body = {key: value for key, value in tree.items() if key != "sha256"}
+    if tree.get("sha256") not in (None, digest(body)):
+        raise Fault("sha256", "it is not that of the content")
+    del body["schema"], body["id"]
     identity = Identity(**body.pop("identity"))
+    if identity.id != tree["id"]:
+        raise Fault("id", "it is not that of the content")
+    place = path.absolute()
+    own = f"{identity.experiment}/{identity.name}.json"
+    if f"{place.parent.name}/{place.name.removesuffix(LOSER)}" != own:
+        raise Fault("", f"it lies under another name than its own, {own}")
     metrics, curves, artifacts = (body.pop(part) for part in ("metrics", "curves", "artifacts"))
     record = Record(identity, **body, path=path)
-    if record.identity.id != written_id:
-        raise ValueError("id and content differ")
-    if record.status not in STATUSES:
-        raise ValueError(f"unknown status {record.status!r}")
-    if not isinstance(record.environment, dict) or not isinstance(record.duration_s, int | float):
-        raise TypeError("environment or duration_s is of another type")
     record.metrics = {k: Measured(**(m | {"value": _number(m["value"])})) for k, m in metrics.items()}
     record.curves = {k: _curve(c) for k, c in curves.items()}
     record.artifacts = {k: Artifact(tuple(a["shape"]), a["dtype"], a["sha256"]) for k, a in artifacts.items()}
@@ -253,32 +264,56 @@ def records_root(folder: Path) -> Path:
     return folder / "records" if (folder / "records").is_dir() else folder
 
 
-def read_all(folders: Iterable[Path]) -> Iterator[Record]:
-    """Yield every record below some output folders.
+@dataclass
+class Found:
+    """What is below some folders.
 
-    What is one run today comes once: from the first folder that has it, there the one that was started last, and one
-    with today's random streams before one with others; but from a later folder where it ran to its end alone there
-    and not in the ones before. Records that are not current come all.
+    Args:
+        records: one for each run of today, and every record that is not current.
+        bad: a line for each file in a record's place that is none.
+        hidden: (the record shown, another of the same run that is not).
+    """
+
+    records: list[Record]
+    bad: list[str]
+    hidden: list[tuple[Record, Record]]
+
+
+def find(folders: Iterable[Path]) -> Found:
+    """Return the records below some output folders; what can not be read stops none of the others.
+
+    Of several records of what is one run today the first of these is shown: a settled one; one with today's random
+    streams; one of the earlier folder; the one that was started last.
+
+    Raises:
+        UserError: a folder is missing.
+    """
+    by_run: dict[object, list[tuple[tuple[Any, ...], Record]]] = {}
+    bad = []
+    for place, folder in enumerate(folders):
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
+        for path in sorted(records_root(folder).glob("*/*.json")):
+            try:
+                record = read(path)
+            except UserError as error:
+                bad.append(str(error))
+                continue
+            i = record.identity
+            rank = (record.status in SETTLED, "task" in i.seeded_by, -place, record.started)
+            by_run.setdefault(i.run if is_current(i) else i.id, []).append((rank, record))
+    shown = {key: max(group, key=lambda each: each[0])[1] for key, group in by_run.items()}
+    hidden = [(shown[key], r) for key, group in by_run.items() for _, r in group if r is not shown[key]]
+    return Found(list(shown.values()), bad, hidden)
+
+
+def read_all(folders: Iterable[Path]) -> list[Record]:
+    """Return the records below some output folders, as `find` does.
 
     Raises:
         UserError: a folder is missing or a record is malformed.
     """
-    chosen: dict[object, Record] = {}
-    every: list[Record] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-        found = [read(path) for path in sorted(records_root(folder).glob("*/*.json"))]
-        every += found
-        newest: dict[object, Record] = {}
-        for record in sorted(found, key=lambda r: ("task" in r.identity.seeded_by, r.started)):
-            newest[record.identity.run if is_current(record.identity) else record.identity.id] = record
-        for key, record in newest.items():
-            if key not in chosen or _repeated_alone(record, chosen[key]):
-                chosen[key] = record
-    kept = {id(record) for record in chosen.values()}
-    yield from (record for record in every if id(record) in kept)
-
-
-def _repeated_alone(record: Record, earlier: Record) -> bool:
-    return record.status in SETTLED and record.shared is None and earlier.shared is not None
+    found = find(folders)
+    if found.bad:
+        raise UserError(found.bad[0])
+    return found.records

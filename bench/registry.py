@@ -43,6 +43,11 @@ def registry() -> dict[str, Experiment]:
     return {e.name: e for module in papers().values() for e in module.EXPERIMENTS}
 
 
+def builders() -> frozenset[str]:
+    """Return what every paper's BUILDERS declare: `module:function` that a saved model may name to be rebuilt by."""
+    return frozenset(name for module in papers().values() for name in getattr(module, "BUILDERS", ()))
+
+
 def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
     """Return the (experiment, variant) pairs that match, for example `lecture.*` or `lecture.mnist/digits`.
 
@@ -66,7 +71,7 @@ def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
 
 
 def resolve(reference: str) -> Callable[..., Any]:
-    """Import what `module:function` names."""
+    """Import what `module:function` names; the name comes from a declaration, never from a file of data."""
     module, name = reference.split(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench import files
 from bench.errors import UserError
+
+LARGEST = 2.0**63
+"""Of the numbers of a setting."""
+MOST = 1000
+"""Values of a list, characters of a text, of a setting."""
+FILE = 2**20
+"""Bytes of a TOML file."""
+PARTS = 64
+"""Parts of a dotted key: the time that the parser takes grows with their square."""
+_LONG_KEY = re.compile(rf"(?<![^\s.=])(?:[^\s.=]++[ \t]*+\.[ \t]*+){{{PARTS}}}")
 
 
 def replace(config: Any, overrides: Mapping[str, Any], owner: str) -> Any:
@@ -35,7 +45,7 @@ def replace(config: Any, overrides: Mapping[str, Any], owner: str) -> Any:
             checked[name] = _coerce(value, fields[name], f"{owner}: config key {key!r}")
     try:
         return dataclasses.replace(config, **checked)
-    except ValueError as error:  # of a library that checks its own settings
+    except Exception as error:  # of a library that checks its own settings
         raise UserError(f"{owner}: {error}") from error
 
 
@@ -53,14 +63,24 @@ def flat_names(config: Any) -> list[str]:
 
 
 def _coerce(value: Any, like: Any, what: str) -> Any:
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{what} wants a finite number, got {value}")
+    """Return a value of the type of another, or refuse it; what takes the place of None is a plain value."""
+    if isinstance(value, list | tuple):
+        if like is not None and not isinstance(like, tuple):
+            raise UserError(f"{what} wants {type(like).__name__}, got a list")
+        if len(value) > MOST:
+            raise UserError(f"{what} has {len(value)} values, more than {MOST}")
+        alike = like[0] if like and len(set(map(type, like))) == 1 else None
+        return tuple(_coerce(one, alike, what) for one in value)
+    if not isinstance(value, bool | int | float | str | None):
+        raise UserError(f"{what} wants a plain value, got {type(value).__name__} {value!r:.60}")
+    if isinstance(value, int | float) and not abs(value) <= LARGEST:
+        raise UserError(f"{what} wants a finite number of at most {LARGEST:g}, got {value!r:.60}")
+    if isinstance(value, str) and (len(value) > MOST or not value.isprintable()):
+        raise UserError(f"{what} wants at most {MOST} printable characters, got {value!r:.60}")
     if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if like is not None and value is not None and type(value) is not type(like):
-        raise UserError(f"{what} wants {type(like).__name__}, got {type(value).__name__} {value!r}")
+        raise UserError(f"{what} wants {type(like).__name__}, got {type(value).__name__} {value!r:.60}")
     return value
 
 
@@ -84,8 +104,8 @@ def read_setting(text: str) -> tuple[str, Any]:
     if not (key and equals and value):
         raise UserError(f"--set wants key=value, got {text!r}")
     try:
-        read = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+        read = _toml(f"value = {value}")
+    except ValueError:
         read = {"value": value}
     if len(read) > 1 or not all(key.split(".")):
         raise UserError(f"--set wants one key=value, got {text!r}")
@@ -112,10 +132,23 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read or parsed.
     """
+    content = files.read(path, FILE)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return _toml(content.decode("utf-8"))
+    except ValueError as error:
         detail = re.sub(r"\s+", " ", str(error))
         raise UserError(f"{path} is not valid TOML: {detail}") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: it is none, or nested too deeply.
+    """
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -16,13 +16,11 @@ from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.execution.progress import Display
 from bench.identity import is_current
-from bench.metrics.catalogue import is_time, split_key
+from bench.metrics.catalogue import repeats
 from bench.record import Record
 from bench.registry import registry
+from bench.report import manifest
 from bench.report.build import build
-
-MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio"})
-"""Metrics of the machine rather than of the method, as times are: they are not expected to repeat."""
 
 
 def stale_files(folders: Sequence[Path], out: Path) -> list[str]:
@@ -31,8 +29,7 @@ def stale_files(folders: Sequence[Path], out: Path) -> list[str]:
         fresh = Path(scratch)
         build(list(folders), fresh)
         names = {p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()}
-        parts = ("tables", "figures")
-        names |= {p.relative_to(out) for part in parts for p in (out / part).rglob("*") if p.is_file()}
+        names |= {Path(name) for name in manifest.read(out)}
         return sorted(str(name) for name in names if _content(fresh / name) != _content(out / name))
 
 
@@ -60,7 +57,7 @@ def deviations(committed: Record, repeated: Record, tolerance: float) -> list[st
     """Return one line a metric of the method that did not repeat within a relative tolerance."""
     lines = []
     for key, before in committed.metrics.items():
-        if is_time(key) or split_key(key)[0] in MACHINE_METRICS:
+        if not repeats(key):
             continue
         now = repeated.value(key)
         if now is None or not math.isclose(now, before.value, rel_tol=tolerance, abs_tol=1e-9):

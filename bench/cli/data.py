@@ -11,7 +11,9 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from bench.data import registry
-from bench.data.registry import DataSet
+from bench.data.registry import BAD, DataSet
+from bench.errors import UserError
+from bench.text import plain
 
 app = typer.Typer(help="List, download and check the data sets.", no_args_is_help=True)
 
@@ -37,26 +39,35 @@ def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets to download.")],
 ) -> None:
     """Download data sets into the cache, unless they are there or in the folder CNF_BENCH_DATA."""
+    faults = []
     for data_set in [registry.get(name) for name in names]:
-        places = data_set.fetch()
+        try:
+            places = data_set.fetch()
+        except UserError as error:  # the other sets are fetched all the same
+            faults.append(str(error))
+            continue
         for place in places.values():
             typer.echo(f"{data_set.name}: {place}")
         if data_set.bundled:
             typer.echo(f"{data_set.name}: bundled with a dependency, nothing to download")
+    for fault in faults:
+        typer.echo(f"cnf-bench: {plain(fault)}", err=True)
+    if faults:
+        raise typer.Exit(2)
 
 
 @app.command()
 def check(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
 ) -> None:
-    """Verify the checksum of every file; exit with 2 if one is wrong."""
+    """Verify the checksum of every file; exit with 2 if one is wrong or can not be read."""
     sets = [registry.get(name) for name in names or registry.names()]
     found = [line for data_set in sets for line in data_set.check() or [(data_set.name, "bundled")]]
     table = _table("file", "status")
     for path, status in found:
         table.add_row(path, status)
     Console().print(table)
-    if any(status == "wrong checksum" for _, status in found):
+    if any(status in BAD for _, status in found):
         raise typer.Exit(2)
 
 

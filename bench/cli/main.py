@@ -7,7 +7,9 @@ import sys
 import typer
 
 from bench.cli import data, reports, runs
+from bench.cli.doctor import doctor
 from bench.errors import UserError
+from bench.text import plain
 
 app = typer.Typer(
     help="Benchmarks and paper replications for continuous-time generative models.",
@@ -19,6 +21,7 @@ app.command("list")(runs.list_)
 app.command("run")(runs.run)
 app.command("status")(runs.status)
 app.command("migrate")(runs.migrate)
+app.command("doctor")(doctor)
 app.command("report")(reports.report)
 app.command("claims")(reports.claims)
 app.command("show")(reports.show)
@@ -30,7 +33,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"cnf-bench: {error}", file=sys.stderr)
+        print(f"cnf-bench: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

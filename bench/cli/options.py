@@ -8,10 +8,15 @@ from typing import Annotated
 import typer
 
 from bench.errors import UserError
+from bench.record import Found
+from bench.text import plain
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 Folders = Annotated[
-    list[Path] | None, typer.Argument(help="Folders with records; by default reports/ and results/.")
+    list[Path] | None,
+    typer.Argument(
+        help="Folders with records, the one that counts first; by default results/, then reports/."
+    ),
 ]
 
 
@@ -21,7 +26,28 @@ def given(folders: list[Path] | None) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    found = folders or [folder for folder in (Path("reports"), Path("results")) if folder.is_dir()]
+    found = folders or [folder for folder in (Path("results"), Path("reports")) if folder.is_dir()]
     if not found:
         raise UserError("no records: neither reports/ nor results/ exists here; run `cnf-bench run` first")
     return found
+
+
+def tell_doubles(found: Found) -> None:
+    """Say which runs have several records, which is shown, and where the numbers of their methods differ."""
+    from bench.report.doubles import differences, origins
+
+    for line in origins(found.hidden):
+        typer.echo(plain(line), err=True)
+    for line in differences(found.hidden):
+        typer.echo(plain(line), err=True)
+
+
+def end_with(bad: list[str]) -> None:
+    """Name what was skipped, and end with exit code 3 where there is anything."""
+    for line in bad:
+        typer.echo(f"skipped: {plain(line)}", err=True)
+    if bad:
+        typer.echo(
+            f"{len(bad)} skipped; `cnf-bench doctor <folder>` lists them and moves them aside", err=True
+        )
+        raise typer.Exit(3)

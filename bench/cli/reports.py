@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Folders, Json, given
+from bench.cli.options import Folders, Json, end_with, given, tell_doubles
+from bench.text import plain
 
 
 def report(
@@ -17,7 +18,8 @@ def report(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if it would change.")] = False,
 ) -> None:
     """Write tables, figures and one HTML page from records; trains nothing."""
-    from bench.report.build import build
+    from bench.record import find
+    from bench.report.build import publish
 
     chosen = given(folders)
     if check:
@@ -27,7 +29,10 @@ def report(
         for name in stale:
             typer.echo(f"would change: {out / name}")
         raise typer.Exit(1 if stale else 0)
-    typer.echo(build(chosen, out))
+    found = find(chosen)
+    typer.echo(publish(found, out))
+    tell_doubles(found)
+    end_with(found.bad)
 
 
 def claims(
@@ -36,16 +41,18 @@ def claims(
 ) -> None:
     """Print every documented number with its verdict."""
     from bench.claim import load_claims
-    from bench.record import read_all
+    from bench.record import find
     from bench.verdict import judge_all, to_json
 
-    verdicts = judge_all(load_claims(), read_all(given(folders)))
+    found = find(given(folders))
+    verdicts = judge_all(load_claims(), found.records)
     if as_json:
         typer.echo(json.dumps([to_json(v) for v in verdicts], indent=1))
-        return
-    for v in verdicts:
+    for v in () if as_json else verdicts:
         measured = "" if v.measured is None else f"  measured {v.measured.mean:.4g} {v.claim.unit}".rstrip()
-        typer.echo(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}")
+        typer.echo(plain(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}"))
+    tell_doubles(found)
+    end_with(found.bad)
 
 
 def show(

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import Folders, Json, given
+from bench.cli.options import Folders, Json, end_with, given
 from bench.errors import UserError
+from bench.text import plain
 
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
 
@@ -59,7 +60,7 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
     """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
-    from bench.execution.executor import Limits, execute, locked
+    from bench.execution.executor import Limits, execute, locked, record_lost
     from bench.execution.plan import check_device, missing, plan, prepare_data
     from bench.execution.progress import Display
     from bench.execution.run import Run
@@ -68,11 +69,13 @@ def run(
     wanted = list(dict.fromkeys(seed)) if seed else None if seeds is None else list(range(seeds))
     planned = plan(patterns, tier, wanted, overrides(patterns, config, settings or []))
     with locked(out):
-        todo = planned if force else missing(planned, out, device)
+        bad: list[str] = []
+        todo = planned if force else missing(planned, out, device, bad)
         absent = prepare_data(todo, download=not offline)
+        for unavailable in absent.values():
+            typer.echo(f"skipped: {plain(unavailable.reason)}", err=True)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
-        for reason in absent.values():
-            typer.echo(f"skipped: {reason}", err=True)
+        lost = record_lost(todo, absent, out)
         if force:
             for job in ready:
                 Run(job.identity, out).forget()
@@ -84,7 +87,8 @@ def run(
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(130) from None
     typer.echo(f"records: {out / 'records'}")
-    if any(counts.get(status) for status in ("error", "timeout", "oom")):
+    end_with(bad)
+    if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
 
 
@@ -113,14 +117,17 @@ def overrides(
 
 def status(folders: Folders = None, as_json: Json = False) -> None:
     """List records that are not today's, why, and what renewing them costs."""
+    from bench.record import find
     from bench.report.status import outdated, summary
 
-    rows = outdated(given(folders))
+    found = find(given(folders))
+    rows = outdated(found.records)
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
-        return
-    for line in summary(rows):
-        typer.echo(line)
+    else:
+        for line in summary(rows):
+            typer.echo(plain(line))
+    end_with(found.bad)
 
 
 def migrate(
@@ -129,4 +136,6 @@ def migrate(
     """Rewrite records of schema 1 as records of today's schema; what they measured stays as it is."""
     from bench.migrate import migrate_folder
 
-    typer.echo(f"{migrate_folder(folder)} records migrated in {folder}")
+    done, bad = migrate_folder(folder)
+    typer.echo(f"{done} records migrated in {folder}")
+    end_with(bad)

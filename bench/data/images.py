@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import pickle
 import tarfile
 import zlib
@@ -25,7 +26,9 @@ from bench.errors import UserError
 
 Paths = Mapping[str, Path]
 Arrays = tuple[Tensor, Tensor]
-_MALFORMED = (OSError, EOFError, ValueError, KeyError, zlib.error, tarfile.TarError, pickle.UnpicklingError)
+
+UNPACKED = 2**27
+"""Bytes that a gzipped file of images, or one member of an archive, may unpack to."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,9 @@ def load_cifar10(split: str, paths: Paths) -> Arrays:
         batches = _read_batches(path, wanted)
         images = np.concatenate([batches[name][b"data"] for name in wanted]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([batches[name][b"labels"] for name in wanted])
-    except _MALFORMED as fault:
-        raise UserError(f"{path} is not CIFAR-10's Python archive ({fault}): fetch it again") from fault
+    except Exception as fault:  # a damaged archive can fail in any way
+        reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:200]
+        raise UserError(f"{path} is not CIFAR-10's Python archive ({reason}): fetch it again") from fault
     return torch.from_numpy(images), torch.from_numpy(labels).long()
 
 
@@ -173,16 +177,19 @@ def _of_split(split: str, **values: Any) -> Any:
 def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     """Read a gzipped idx file: magic 0 0 8 ndim, big-endian 32-bit sizes, then unsigned bytes."""
     try:
-        content = gzip.decompress(path.read_bytes())
-    except _MALFORMED as fault:
+        with gzip.open(path) as stream:
+            content = stream.read(UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as fault:
         raise UserError(f"{path} is not a whole gzip file ({fault}): fetch it again") from fault
+    if len(content) > UNPACKED:
+        raise UserError(f"{path} unpacks to more than {UNPACKED} bytes: fetch it again")
     header = 4 * (ndim + 1)
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) < header:
         raise UserError(f"{path} is not an idx file of {ndim}-D unsigned bytes: fetch it again")
-    shape = np.frombuffer(content[4:header], dtype=">u4").astype(np.int64)
-    if len(content) - header != shape.prod():
+    shape = np.frombuffer(content[4:header], dtype=">u4").tolist()
+    if len(content) - header != math.prod(shape):
         raise UserError(
-            f"{path} holds {len(content) - header} bytes but announces {shape.prod()}: fetch it again"
+            f"{path} holds {len(content) - header} bytes but announces {math.prod(shape)}: fetch it again"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
 
@@ -193,7 +200,10 @@ def _read_batches(path: Path, wanted: tuple[str, ...]) -> dict[str, dict[bytes, 
         return {
             Path(member.name).name: _ArrayUnpickler(io.BytesIO(stream.read()), encoding="bytes").load()
             for member in archive
-            if Path(member.name).name in wanted and (stream := archive.extractfile(member))
+            if Path(member.name).name in wanted
+            and member.isfile()
+            and member.size <= UNPACKED
+            and (stream := archive.extractfile(member))
         }
 
 

@@ -14,18 +14,25 @@ import difflib
 import hashlib
 import io
 import os
-import shutil
 import tarfile
 import tempfile
 import tomllib
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from bench.data.checkpoint import arrays_of
+from bench import files
+from bench.data.convert import checkpoint
 from bench.errors import UserError
+
+LARGEST = 2**35
+"""Bytes that a file of a data set may have."""
+
+WRONG, UNREADABLE = BAD = ("wrong checksum", "can not be read")
+"""What is wrong with a file of a data set that is here."""
 
 _KINDS = ("sha256", "md5", "git")
 
@@ -135,7 +142,7 @@ class DataSet:
         return {file.path: self._verified(file) or self._download(file) for file in self.files}
 
     def check(self) -> list[tuple[str, str]]:
-        """Return (path, `ok`, `missing`, `wrong checksum` or `no checksum known`) of every file."""
+        """Return (path, `ok`, `missing`, `no checksum known` or one of `BAD`) of every file."""
         return [(file.path, _status(file)) for file in self.files]
 
     def _verified(self, file: DataFile) -> Path | None:
@@ -150,10 +157,10 @@ class DataSet:
     def _origin(self) -> str:
         return f"archive:{get(self.archive).files[0].checksum}"
 
-    def _extract(self, files: list[DataFile]) -> None:
+    def _extract(self, absent: list[DataFile]) -> None:
         """Copy files out of the archive into the cache; the archive chooses no path, owner or permission."""
         (archive,) = get(self.archive).fetch().values()
-        wanted = list(files)
+        wanted = list(absent)
         try:
             with tarfile.open(archive, "r|*") as members:  # one pass; a seek would decompress again
                 for member in members:
@@ -163,8 +170,11 @@ class DataSet:
                         wanted.remove(file)
                     if not wanted:
                         return
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as fault:
-            raise UserError(f"{archive} could not be extracted into {cache_folder()} ({fault})") from fault
+        except UserError:
+            raise
+        except Exception as fault:  # a damaged archive can fail in any way
+            reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:200]
+            raise UserError(f"{archive} could not be extracted into {cache_folder()} ({reason})") from fault
         lost = ", ".join(file.path for file in wanted)
         raise UserError(f"{archive} does not hold {lost}: put it by hand into the folder CNF_BENCH_DATA")
 
@@ -173,13 +183,13 @@ class DataSet:
         faults = []
         for mirror in self.mirrors:
             try:
-                if not file.checkpoint:
-                    _retrieve(mirror + target.name, file.checksum, target)
-                    return target
-                with tempfile.TemporaryDirectory() as folder:
-                    checkpoint = Path(folder) / "checkpoint.pth"
-                    _retrieve(mirror + file.checkpoint, None, checkpoint)
-                    _store(io.BytesIO(arrays_of(checkpoint)), file)
+                with _scratch() as folder:
+                    if file.checkpoint:
+                        _retrieve(mirror + file.checkpoint, None, folder / "checkpoint")
+                        _store(io.BytesIO(checkpoint(folder / "checkpoint")), file)
+                    else:
+                        _retrieve(mirror + target.name, file.checksum, folder / target.name)
+                        files.adopt(folder / target.name, target, cache_folder())
                 return target
             except (OSError, ValueError) as fault:  # no network, no space, a wrong checksum
                 faults.append(f"{mirror}: {type(fault).__name__}: {' '.join(str(fault).split()):.60}")
@@ -241,23 +251,33 @@ def _status(file: DataFile) -> str:
         return "missing"
     if not file.checksum:
         return "no checksum known"
-    return "ok" if file.is_whole(place) else "wrong checksum"
+    try:
+        return "ok" if file.is_whole(place) else WRONG
+    except UserError:
+        return UNREADABLE
 
 
 def _store(content: IO[bytes], file: DataFile) -> None:
-    """Write a file of the cache under a temporary name and rename it once its checksum agreed."""
-    target = cache_folder() / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
+    """Write a file of the cache elsewhere and give it its place once its checksum agreed."""
+    with _scratch() as folder:
+        part = folder / "part"
         with part.open("wb") as stream:
-            shutil.copyfileobj(content, stream, 1 << 20)
+            while (block := content.read(1 << 20)) and stream.tell() <= LARGEST:
+                stream.write(block)
+        if part.stat().st_size > LARGEST:
+            raise UserError(f"{file.path} of the archive has more than {LARGEST} bytes")
         if not file.is_whole(part):
             found, expected = _short(file.measure(part)), _short(file.checksum)
             raise UserError(f"{file.path} of the archive is not the known one: {found}, expected {expected}")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        files.adopt(part, cache_folder() / file.path, cache_folder())
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Make a folder in the cache that is gone after the block."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=cache_folder()) as folder:
+        yield Path(folder)
 
 
 @cache
@@ -277,8 +297,8 @@ def _registry() -> dict[str, DataSet]:
 
 
 def _data_set(name: str, table: dict[str, Any]) -> DataSet:
-    files = tuple(_data_file(path, entry) for path, entry in table.pop("files", {}).items())
-    return DataSet(name=name, files=files, mirrors=tuple(table.pop("mirrors", ())), **table)
+    known = tuple(_data_file(path, entry) for path, entry in table.pop("files", {}).items())
+    return DataSet(name=name, files=known, mirrors=tuple(table.pop("mirrors", ())), **table)
 
 
 def _data_file(path: str, entry: dict[str, Any]) -> DataFile:

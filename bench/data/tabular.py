@@ -18,7 +18,6 @@ All arithmetic is float64 on the files' values. The papers' code casts what come
 from __future__ import annotations
 
 import importlib
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,12 +27,17 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from bench.arrays import read_npy
 from bench.data import registry
-from bench.data.legacy_pandas import read_old_frame
+from bench.data.convert import frame
 from bench.errors import UserError
 
 Rows = NDArray[np.float64]
 Paths = Mapping[str, Path]
+
+
+class MissingLibrary(UserError):
+    """A library that reads a set is not installed."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,11 @@ def load(name: str) -> TabularSet:
     mend = f"delete {', '.join(map(str, paths.values()))}, then {data_set.mend}"
     try:
         parts = recipe.prepare(paths)
-    except _MALFORMED as fault:
-        raise UserError(
-            f"data set {name} can not be read ({type(fault).__name__}: {fault}): {mend}"
-        ) from fault
+    except MissingLibrary:
+        raise
+    except Exception as fault:  # a file of another kind can fail in any way
+        reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
+        raise UserError(f"data set {name} can not be read ({reason}): {mend}") from fault
     arrays = (parts.train, parts.validation, parts.test)
     found = [array.shape for array in arrays]
     expected = [(n, recipe.d) for n in recipe.sizes]
@@ -162,7 +167,7 @@ def _split_standardised(rows: Rows) -> TabularSet:
 
 
 def _array(path: Path) -> Rows:
-    return np.load(path).astype(np.float64, copy=False)
+    return read_npy(path).astype(np.float64, copy=False)
 
 
 def _power(paths: Paths) -> TabularSet:
@@ -170,10 +175,10 @@ def _power(paths: Paths) -> TabularSet:
 
 
 def _gas(paths: Paths) -> TabularSet:
-    columns = read_old_frame(paths["gas/ethylene_CO.pickle"])
+    columns = frame(paths["gas/ethylene_CO.pickle"])
     for name in ("Meth", "Eth", "Time"):
         del columns[name]
-    return split_gas(np.stack(list(columns.values()), axis=1).astype(np.float64, copy=False))
+    return split_gas(np.stack(list(columns.values()), axis=1))
 
 
 def _hepmass(paths: Paths) -> TabularSet:
@@ -202,12 +207,9 @@ def _bsds300(paths: Paths) -> TabularSet:
     try:
         h5py = importlib.import_module("h5py")
     except ImportError as fault:
-        raise UserError("BSDS300 is an HDF5 file: `python -m pip install h5py`") from fault
+        raise MissingLibrary("BSDS300 is an HDF5 file: `python -m pip install h5py`") from fault
     with h5py.File(paths["BSDS300/BSDS300.hdf5"], "r") as file:
         return TabularSet(*(np.asarray(file[part], np.float64) for part in ("train", "validation", "test")))
-
-
-_MALFORMED = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
-from bench.execution.plan import Job
+from bench.execution.plan import Job, Unavailable
 from bench.execution.worker import command
 from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
@@ -111,20 +112,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = open(folder / ".lock", "w")  # noqa: SIM115 - held until the block ends
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
-    with stream:
+    with files.open_lock(folder) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f"{folder} is in use by another cnf-bench; wait for it, or choose another --out"
             ) from error
-        for torn in folder.glob("records/*/.*.json.*"):  # what a killed process was about to rename
-            torn.unlink(missing_ok=True)
+        for torn in folder.glob("*/*/.*.part"):  # what a killed process was about to rename
+            if files.is_draft(torn.name):
+                files.remove(torn, folder)
         yield
 
 
@@ -191,12 +188,7 @@ def _start(
         "place": place.described(),
         "memory_limit": limits.memory,
     }
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        stderr = open(log, "w")  # noqa: SIM115 - closed below, the child keeps its own copy
-    except OSError as error:
-        raise UserError(f"cannot write {log}: {error.strerror}; choose another --out") from error
-    with stderr:
+    with files.create(log, folder) as stderr:  # the child keeps its own copy
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.execution.worker"],
             stdin=subprocess.PIPE,
@@ -276,12 +268,22 @@ def _kill(child: Child) -> None:
 
 
 def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:
-    """Record the end of a process that could not do so; never in place of a settled record of the run."""
+    """Record the end of a process that could not do so."""
     identity = child.job.identity
-    path = records.record_path(folder, identity)
-    if path.is_file() and records.read(path).status in records.SETTLED:
-        return path
     ended = Record(identity, status, message, environment=child.environment, started=child.started)
     ended.command = command(identity, child.device)
     ended.duration_s = time.monotonic() - child.begun
     return records.write(folder, ended)
+
+
+def record_lost(jobs: Sequence[Job], absent: Mapping[str, Unavailable], folder: Path) -> int:
+    """Record the end of the jobs whose data can not be read although it should be, and return how many there are."""
+    lost = 0
+    for job in jobs:
+        reasons = [absent[n].reason for n in job.data_sets if n in absent and not absent[n].expected]
+        if reasons:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            ended = Record(job.identity, "error", "; ".join(reasons), started=now)
+            records.write(folder, ended)
+            lost += 1
+    return lost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import record as records
 from bench.data import registry as data
@@ -64,25 +64,34 @@ def plan(
     ]
 
 
-def missing(jobs: Iterable[Job], folder: Path, device: str = "cpu") -> list[Job]:
+def missing(
+    jobs: Iterable[Job], folder: Path, device: str = "cpu", bad: list[str] | None = None
+) -> list[Job]:
     """Return the jobs of which the folder holds no settled, current record from this kind of device.
 
-    Raises:
-        UserError: a record of one of the jobs is malformed.
+    Args:
+        jobs: which.
+        folder: of the records.
+        device: the name of a device.
+        bad: receives a line for each record of the jobs that can not be read; its run is missing.
     """
-    return [job for job in jobs if not any(_settles(r, device) for r in recorded(job, folder))]
+    told = [] if bad is None else bad
+    return [job for job in jobs if not any(_settles(r, device) for r in recorded(job, folder, told))]
 
 
-def recorded(job: Job, folder: Path) -> list[Record]:
-    """Return the current records of a job's run in a folder, whatever the config was called when they were made.
-
-    Raises:
-        UserError: one is malformed.
-    """
+def recorded(job: Job, folder: Path, bad: list[str]) -> list[Record]:
+    """Return the current records of a job's run in a folder, whatever the config was called when they were made."""
     i = job.identity
-    paths = sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json"))
-    found = (records.read(path) for path in paths)
-    return [r for r in found if r.identity.run == i.run and is_current(r.identity)]
+    found = []
+    for path in sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json")):
+        try:
+            record = records.read(path)
+        except UserError as error:
+            bad.append(str(error))
+            continue
+        if record.identity.run == i.run and is_current(record.identity):
+            found.append(record)
+    return found
 
 
 def _settles(record: Record, device: str) -> bool:
@@ -108,19 +117,25 @@ def check_device(device: str) -> None:
         raise UserError(f"no device {device}: torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
 
 
-def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, str]:
-    """Make sure of the data the jobs read, checksums included; return what is absent, with the reason.
+class Unavailable(NamedTuple):
+    """Why a data set can not be read, and whether that was to be expected: it is absent and must not be fetched."""
 
-    Raises:
-        UserError: a file has a wrong checksum, or a download failed.
-    """
+    reason: str
+    expected: bool
+
+
+def prepare_data(jobs: Sequence[Job], download: bool) -> dict[str, Unavailable]:
+    """Make sure of the data the jobs read, checksums included; return what is not to be had, with the reason."""
     absent = {}
     for name in sorted({name for job in jobs for name in job.data_sets}):
         data_set = data.get(name)
-        if data_set.locate() is not None:
-            continue
-        if download and data_set.fetchable:
-            data_set.fetch()
-        else:
-            absent[name] = f"data set {name} is not at hand; {data_set.mend}"
+        try:
+            if data_set.locate() is not None:
+                continue
+            if download and data_set.fetchable:
+                data_set.fetch()
+            else:
+                absent[name] = Unavailable(f"data set {name} is not at hand; {data_set.mend}", True)
+        except UserError as error:  # damaged, or no network: the runs of other data go on
+            absent[name] = Unavailable(str(error), False)
     return absent

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from bench.execution.plan import Job
+from bench.text import plain
 
 
 class Display:
@@ -62,7 +63,7 @@ class Display:
 
     def _progress(self, job: Job, event: dict[str, Any]) -> None:
         task, _ = self.running[job.identity.id]
-        note = f"{event['done']}/{event['total']} {event['note']}"
+        note = plain(f"{event['done']}/{event['total']} {event['note']}")
         self.bars.update(task, completed=event["done"], total=event["total"], note=note)
 
     def _end(self, job: Job, event: dict[str, Any]) -> None:
@@ -74,7 +75,7 @@ class Display:
         message = f": {event['message']}" if event.get("message") else ""
         number = f"[{self.total - len(self.waiting)}/{self.total}]"
         line = f"{number} {event['status']:11} {seconds:6.1f} s  {job.identity.label}{message}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
     def seconds_left(self) -> float:
         """Return the estimated seconds until the last run ends, the workers equally busy."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import record as records
+from bench import files
+from bench.errors import UserError
+from bench.execution.origin import opened, origin, sealed
 from bench.identity import Identity
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
@@ -17,6 +21,10 @@ from bench.record import Curve, Measured
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+
+LARGEST = 2**34
+"""Bytes that a state may have."""
 
 
 class Run:
@@ -30,6 +38,9 @@ class Run:
         self.curves: dict[str, Curve] = {}
         self.artifacts: dict[str, np.ndarray[Any, Any]] = {}
         self.resumed = 0
+        self.notes: list[str] = []
+        self._model: bytes | None = None
+        self._saved: set[str] = set()
         self._events = events
         self._last_event = 0.0
 
@@ -86,16 +97,27 @@ class Run:
         self.artifacts[key] = np.ascontiguousarray(on_host)
 
     def save_model(self, builder: str, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Keep the trained model for `bench.load`.
+        """Keep the trained model for `bench.load`; it is written with the record.
 
         Args:
-            builder: `module:function` that rebuilds the untrained model from the arguments.
-            arguments: JSON-able keyword arguments.
+            builder: `module:function` that rebuilds the untrained model from the arguments; one that a paper declares
+                in its BUILDERS.
+            arguments: keyword arguments, plain values and lists of them.
             state: the model's `state_dict()`.
-        """
-        from bench.models import save_model
 
-        save_model(self.folder, self.identity, builder, arguments, state)
+        Raises:
+            UserError: the builder is not declared, or an argument is no plain value.
+        """
+        from bench.models import packed
+
+        self._model = packed(self.identity, builder, arguments, state)
+
+    def write_model(self) -> None:
+        """Write the model that the run keeps, where it keeps one."""
+        from bench.models import model_path
+
+        if self._model is not None:
+            files.write(model_path(self.folder, self.identity), self._model, self.folder)
 
     # -- state ----------------------------------------------------------------------------------------------
 
@@ -109,13 +131,41 @@ class Run:
         return self.identity.id
 
     def load_state(self, phase: str) -> bytes | None:
-        """Return the state that one of the run's trainings saved last, None where there is none."""
+        """Return the state that one of the run's trainings saved last, None where there is none.
+
+        Where any of the run's states is damaged, or other sources, another torch or another kind of device made it, the
+        run starts afresh, and its record says so: no run mixes two implementations.
+        """
         path = self.checkpoint(phase)
-        return path.read_bytes() if path.is_file() else None
+        if not path.is_file() or (phase not in self._saved and not self._states_fit):
+            return None
+        return opened(files.read(path, LARGEST), self._origin)
 
     def save_state(self, phase: str, state: bytes) -> None:
         """Keep the state of one of the run's trainings in place of its last one."""
-        records.write_atomically(self.checkpoint(phase), state)
+        files.write(self.checkpoint(phase), sealed(state, self._origin), self.folder)
+        self._saved.add(phase)
+
+    @property
+    def _origin(self) -> dict[str, str]:
+        return origin(self.key, self.device)
+
+    @cached_property
+    def _states_fit(self) -> bool:
+        """Whether all that the run's trainings left can be gone on with."""
+        every = self.checkpoint("*")
+        for path in sorted(every.parent.glob(every.name)):
+            try:
+                opened(files.read(path, LARGEST), self._origin)
+            except (ValueError, UserError) as error:
+                self.note(f"the state {path.name} {error}; the run started afresh")
+                return False
+        return True
+
+    def note(self, text: str) -> None:
+        """Let the record tell something that happened on the way."""
+        print(text, file=sys.stderr)
+        self.notes.append(text)
 
     def synchronize(self) -> None:
         """Wait until the run's device has finished what it was given."""
@@ -127,7 +177,7 @@ class Run:
         """Remove the state of every training of this run."""
         every = self.checkpoint("*")
         for path in every.parent.glob(every.name):
-            path.unlink(missing_ok=True)
+            files.remove(path, self.folder)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell the parent how far the run is; cheap enough to call at every iteration."""

@@ -23,6 +23,7 @@ from bench.identity import Identity
 from bench.measure.load import Load
 from bench.record import Record
 from bench.registry import registry, resolve
+from bench.schema import STATUSES
 
 
 def seed_libraries(run: Run, threads: int) -> None:
@@ -39,9 +40,7 @@ def seed_libraries(run: Run, threads: int) -> None:
 
 def classify(error: BaseException) -> tuple[str, str]:
     """Return the record's status and one-line message for what ended a run."""
-    if (
-        status := getattr(error, "status", None)
-    ) in records.STATUSES:  # a `RunFailure`, or any library's like it
+    if (status := getattr(error, "status", None)) in STATUSES:  # a `RunFailure`, or any library's like it
         return status, str(error)
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     memory_words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
@@ -74,6 +73,7 @@ def perform(
         if result.status == "error":
             traceback.print_exc(file=sys.stderr)
     result.metrics, result.curves, result.resumed = run.metrics, run.curves, run.resumed
+    result.notes = run.notes
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")
     result.duration_s = time.perf_counter() - clock
@@ -90,13 +90,17 @@ def _refuse_not_finite(run: Run) -> None:
 
 
 def keep(run: Run, result: Record) -> Path:
-    """Write a run's arrays, then its record, below its folder; return where the record is.
+    """Write a run's arrays and model, then its record, below its folder; return where the record is.
+
+    Of a run that loses against a settled record only the record is kept, beside the settled one.
 
     Raises:
         Unwritable: the folder is read-only or full.
     """
-    if run.artifacts:
-        records.write_arrays(run.folder, run.identity, run.artifacts)
+    if not records.loses(run.folder, result):
+        if run.artifacts:
+            records.write_arrays(run.folder, run.identity, run.artifacts)
+        run.write_model()
     return records.write(run.folder, result)
 
 

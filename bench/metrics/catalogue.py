@@ -243,6 +243,12 @@ _METRICS = (
 CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
 """Every metric by name."""
 
+MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio"})
+"""Metrics of the machine rather than of the method, as times are."""
+
+FORMER_UNITS = {"train_loss": ("nats",)}
+"""Units that earlier records give for the same numbers."""
+
 _KEY = re.compile(r"([a-z][a-z0-9_]*)(?:\[(.+)\])?")
 
 
@@ -285,6 +291,15 @@ def is_time(key: str) -> bool:
         words = re.findall(r"[a-z][a-z0-9_]*", qualifier or "")
         units = [unit for word in words if (unit := _unit_of(word)) is not None] or [found.default]
     return any("s" in unit.split("/") for unit in units)
+
+
+def repeats(key: str) -> bool:
+    """Return whether a metric's value is expected to be the same again; those of the machine are not.
+
+    Raises:
+        UserError: an unknown metric or a malformed key.
+    """
+    return not is_time(key) and split_key(key)[0] not in MACHINE_METRICS
 
 
 _QUANTITIES = {"time": "s", "memory": "bytes"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.record import read_all, write_atomically
-from bench.report import corrections, latex, markdown, measured, verdicts
+from bench.record import Found, find
+from bench.report import corrections, latex, manifest, markdown, measured, verdicts
 from bench.report.content import Report, collect
 from bench.report.html import page
 from bench.report.table import csv_text
@@ -14,21 +14,22 @@ from bench.verdict import Verdict
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:
-    """Write the report of the records below some folders and return the path of `index.html`.
+    """Write the report of the records below some folders; see `publish`."""
+    return publish(find(folders), out)
 
-    The same records give the same bytes: nothing written depends on the clock or on where it is written.
+
+def publish(found: Found, out: Path) -> Path:
+    """Write the report of some records and return the path of `index.html`.
+
+    The same records give the same bytes: nothing written depends on the clock or on where it is written. Only files
+    of the folder's last report are overwritten or removed.
 
     Raises:
-        UserError: a folder or record cannot be read, claims are malformed, or `out` cannot be written.
+        UserError: claims are malformed, or `out` cannot be written or has other files where the report's would be.
     """
-    report = collect(list(read_all(folders)))
-    written = set()
-    for name, content in files(report):
-        write_atomically(out / name, content)
-        written.add(out / name)
-    for kind in ("tables/*.md", "tables/*.csv", "tables/*.tex", "figures/*.svg", "figures/*.pdf"):
-        for path in set(out.glob(kind)) - written:  # of an experiment or a figure that is no more
-            path.unlink()
+    report = collect(found.records, found.hidden)
+    content = {name: data.encode() if isinstance(data, str) else data for name, data in files(report)}
+    manifest.publish(out, content)
     return out / "index.html"
 
 

@@ -10,7 +10,8 @@ from bench.experiment import Experiment
 from bench.identity import is_current
 from bench.record import Record
 from bench.registry import registry
-from bench.report import measured
+from bench.report import doubles, measured
+from bench.report.doubles import Hidden
 from bench.report.figures import Drawn, draw_all
 from bench.report.table import Table
 from bench.verdict import Verdict, judge_all
@@ -36,6 +37,7 @@ class Report:
         absent: experiments without any such record, by name.
         smoke: current records of tier smoke; they fill no table of results.
         stale: records that no present definition with its declared config would make again; not used.
+        doubles: where records of one run differ; the first is used.
     """
 
     verdicts: Sequence[Verdict]
@@ -43,9 +45,10 @@ class Report:
     absent: Sequence[Experiment]
     smoke: Sequence[Record]
     stale: Sequence[Record]
+    doubles: Table | None
 
 
-def collect(records: Sequence[Record]) -> Report:
+def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
     """Join records with the present definitions and claims."""
     present = [r for r in records if is_current(r.identity)]
     used: dict[str, list[Record]] = {}
@@ -62,6 +65,7 @@ def collect(records: Sequence[Record]) -> Report:
             (r for r in records if not is_current(r.identity)),
             key=lambda r: (r.identity.label, r.identity.id),
         ),
+        doubles=doubles.table(hidden),
     )
 
 

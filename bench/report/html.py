@@ -11,11 +11,12 @@ from typing import Any
 
 from bench.claim import VERDICTS
 from bench.experiment import TIERS
-from bench.record import STATUSES, Record
+from bench.record import Record
 from bench.report import verdicts
 from bench.report.content import Report
 from bench.report.figures import Drawn
 from bench.report.table import Column, Table
+from bench.schema import STATUSES
 
 
 def page(report: Report) -> str:

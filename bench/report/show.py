@@ -8,6 +8,7 @@ from bench.metrics.catalogue import CATALOGUE, split_key
 from bench.record import Measured, Record
 from bench.report.rounding import with_interval
 from bench.report.table import number
+from bench.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -26,7 +27,8 @@ def show(record: Record) -> Group:
     head = {"run": i.id, "status": record.status, "message": record.message, "last t": record.last_t}
     head |= {"NFE": record.nfe, "started": record.started, "took": f"{number(record.duration_s)} s"}
     head |= {"resumed": f"{record.resumed} times" if record.resumed else None, "command": record.command}
-    parts: list[Any] = [Text(i.label, style="bold"), _pairs(head)]
+    head |= {"notes": "; ".join(record.notes)}
+    parts: list[Any] = [Text(plain(i.label), style="bold"), _pairs(head)]
     for title, body in (("Settings", i.config), ("Data (SHA-256)", i.data)):
         if body:
             parts += [Text(f"\n{title}", style="bold"), _pairs(body)]
@@ -53,7 +55,7 @@ def _pairs(items: Any) -> Table:
     for key, value in items.items():
         if value not in (None, ""):
             # As Text, for a bracket in a key or message is no markup.
-            grid.add_row(Text(f"  {key}", style="dim"), Text(str(value), overflow="fold"))
+            grid.add_row(Text(f"  {plain(str(key))}", style="dim"), Text(plain(str(value)), overflow="fold"))
     return grid
 
 
@@ -65,7 +67,7 @@ def _metrics(record: Record) -> Table:
         n, se = ("" if v is None else number(v) for v in (m.n, m.se))
         value, interval = _by_error(key, m)
         cells = (f"  {key}", value, interval, m.unit, n, se, m.protocol)
-        grid.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        grid.add_row(*(Text(plain(cell), overflow="fold") for cell in cells))
     return grid
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.identity import why_stale
-from bench.record import read_all
+from bench.record import Record
 
 OLD_SEEDS = "its random streams are those of schema 1; the run is to be renewed"
 
@@ -24,13 +23,13 @@ class Outdated(NamedTuple):
     seconds: float
 
 
-def outdated(folders: Sequence[Path]) -> list[Outdated]:
-    """Return the stale records of some folders, and those with random streams of another derivation.
+def outdated(records: Iterable[Record]) -> list[Outdated]:
+    """Return the stale ones among some records, and those with random streams of another derivation.
 
     Stale records fill no table; the others do, and say so, until they are renewed.
     """
     rows = []
-    for record in read_all(folders):
+    for record in records:
         i, reason = record.identity, why_stale(record.identity)
         if reason is not None or "schema" in i.seeded_by:
             stale = reason is not None

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.text import cell, plain
+
 MOST_COLUMNS = 10
 EMPTY = "–"
 
@@ -43,6 +45,10 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        rows = tuple(tuple(plain(" ".join(cell.split())) for cell in row) for row in self.rows)
+        object.__setattr__(self, "rows", rows)
 
 
 def narrowed(table: Table) -> Table:
@@ -83,9 +89,9 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as CSV text; None is an empty cell, a float keeps every digit."""
+    """Return rows as CSV text; None is an empty cell, a float keeps every digit, no text is a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([cell(value) if isinstance(value, str) else value for value in row] for row in rows)
     return buffer.getvalue()

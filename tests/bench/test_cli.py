@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from bench.record import read_all
+
 
 def cli(*arguments, cwd=None):
     return subprocess.run(
@@ -74,7 +76,7 @@ BAD = {
     "no such config": (["run", "fake.act", "--config", "{tmp}/none.toml"], "cannot read"),
     "out is a file": (["run", "fake.act", "--out", "{tmp}/bad.toml"], "cannot write"),
     "no such folder": (["report", "{tmp}/none"], "no folder"),
-    "malformed record": (["report", "{tmp}/torn"], "delete it and run again"),
+    "malformed record": (["show", "{tmp}/torn/records/fake.act/plain.json"], "delete it and run again"),
     "no such run": (["show", "{tmp}/none.json"], "no record"),
     "unknown data set": (["data", "fetch", "nope"], "nope"),
 }
@@ -94,3 +96,47 @@ def test_bad_input_is_one_line_and_exit_code_2(fake_paper, tmp_path, case):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_caller_made_is_shown_and_not_the_committed_record(fake_paper, results):
+    run = ["run", "fake.act/plain", "--tier", "cpu", "--seed", 0, "--out"]
+    committed = results.with_name("reports")
+    assert cli(*run, committed).returncode == 0
+    (path,) = committed.glob("records/*/*.json")
+    tree = json.loads(path.read_text())
+    tree["metrics"]["max_error"]["value"] = 1e6
+    del tree["sha256"]
+    path.write_text(json.dumps(tree))
+    done = cli("claims", "--json", cwd=results.parent)
+    verdicts = {v["id"]: v for v in json.loads(done.stdout)}
+    assert verdicts["fake.double"]["measured"] == pytest.approx(2.0)
+    assert "1 run is shown from results and not from reports" in done.stderr
+    assert "max_error is" in done.stderr
+    assert "in reports 1000000" in done.stderr
+    built = cli("report", "--out", "page", cwd=results.parent)
+    assert built.returncode == 0, built.stderr
+    assert "Runs recorded twice" in (results.parent / "page" / "index.html").read_text()
+
+
+def test_a_damaged_data_file_stops_the_runs_that_read_it_and_no_other(fake_paper, folders, tmp_path):
+    local, _ = folders
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        place = local / "mnist" / f"{name}-ubyte.gz"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"damaged")
+    out = tmp_path / "out"
+    done = cli("run", "lecture.mnist/mnist", "fake.act/plain", "--tier", "smoke", "--seeds", 1, "--out", out)
+    assert done.returncode == 3
+    assert "is damaged or incomplete" in done.stderr
+    assert "Traceback" not in done.stderr
+    ends = {r.identity.experiment: r for r in read_all([out])}
+    assert ends["fake.act"].status == "done"
+    assert ends["lecture.mnist"].status == "error"
+    assert "is damaged or incomplete" in ends["lecture.mnist"].message
+
+
+def test_one_set_that_can_not_be_fetched_stops_no_other(folders, tmp_path):
+    done = cli("data", "fetch", "miniboone_heldout", "digits")  # the first has no address
+    assert done.returncode == 2
+    assert "digits: bundled" in done.stdout
+    assert "cnf-bench: miniboone/val.npy could not be downloaded" in done.stderr

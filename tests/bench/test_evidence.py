@@ -2,7 +2,6 @@
 
 import pytest
 
-from bench import record as records
 from bench.claim import Claim
 from bench.identity import identify
 from bench.record import Measured, Record
@@ -122,15 +121,3 @@ def test_compiled_is_compared_with_compiled_alone(theirs, verdict):
     runs = [made("solve_time", 1.0, s, protocol="p/compiled") for s in range(3)]
     runs += [made("solve_time", 2.0 + s / 10, s, variant="double", protocol=theirs) for s in range(3)]
     assert judged(order, *runs).verdict == verdict
-
-
-def test_a_run_repeated_alone_stands_for_the_shared_one(tmp_path):
-    shared, alone = made("solve_time", 2.0, environment=TOGETHER), made("solve_time", 1.0)
-    for folder, record in (("a", shared), ("b", alone), ("c", alone)):
-        records.write(tmp_path / folder, record)
-    for folders, value in (("ab", 1.0), ("ba", 1.0), ("a", 2.0)):
-        (only,) = records.read_all([tmp_path / name for name in folders])
-        assert only.value("solve_time") == value
-    records.write(tmp_path / "c", Record(alone.identity, "oom", environment=ALONE))
-    (only,) = records.read_all([tmp_path / "a", tmp_path / "c"])
-    assert only.status == "done"

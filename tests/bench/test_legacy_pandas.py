@@ -162,3 +162,18 @@ def test_malformed_gas_files_are_refused(gas_file, content, fault):
         tabular.load("gas")
     assert f"delete {gas_file}, then run `cnf-bench data fetch gas`" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_reader_that_crashes_is_an_error_of_the_file_and_not_the_end_of_the_program(gas_file, monkeypatch):
+    """Tuples nested this deep have a hash that overflows the stack of the interpreter."""
+    gas_file.write_bytes(b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s.")
+    with pytest.raises(UserError, match="its reader ended with code"):
+        tabular.load("gas")
+
+
+def test_a_reader_that_takes_too_much_is_ended(gas_file, monkeypatch):
+    announced = b"\x80\x04\x8e" + (10**12).to_bytes(8, "little")
+    for content in (announced, b"\x80\x02" + b"](" * 10_000_000):
+        gas_file.write_bytes(content)
+        with pytest.raises(UserError, match="its reader ended"):
+            tabular.load("gas")

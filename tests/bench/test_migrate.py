@@ -56,8 +56,8 @@ def folder(fake_paper, tmp_path: Path) -> Path:
 
 
 def test_what_was_measured_stays_and_what_was_no_curve_becomes_an_array(folder: Path) -> None:
-    assert migrate_folder(folder) == 1
-    assert migrate_folder(folder) == 0
+    assert migrate_folder(folder) == (1, [])
+    assert migrate_folder(folder) == (0, [])
     (path,) = folder.glob("records/*/*.json")
     record = read(path)
     assert record.identity.id == identify(registry()["fake.act"], "plain", "cpu", 0).id
@@ -80,7 +80,7 @@ def test_old_seeds_are_marked_and_to_be_renewed_but_not_stale(folder: Path) -> N
     shared: dict[str, Any] = {}
     pairing = digest(["fake.act", "cpu", 0, 1, shared, {}])
     assert record.identity.seeded_by == {"schema": 1, "pairing": pairing}
-    (row,) = outdated([folder])
+    (row,) = outdated(read_all([folder]))
     assert not row.stale
     lines = list(summary([row]))
     assert lines[0].startswith("fake.act/plain cpu, seeds 0: its random streams are those of schema 1")
@@ -96,12 +96,17 @@ def test_a_run_with_old_seeds_is_missing_and_its_renewal_takes_its_place(folder:
     assert missing(jobs, folder) == jobs
     write(
         folder,
-        Record(jobs[0].identity, "done", metrics={"max_error": Measured(5.0, "", "p")}, started="2026-02"),
+        Record(
+            jobs[0].identity,
+            "done",
+            metrics={"max_error": Measured(5.0, "", "p")},
+            started="2026-02-01T00:00:00+00:00",
+        ),
     )
     assert missing(jobs, folder) == []
     (record,) = read_all([folder])
     assert record.value("max_error") == 5.0
-    assert outdated([folder]) == []
+    assert outdated(read_all([folder])) == []
 
 
 def test_verdicts_are_those_of_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +122,7 @@ def test_settings_that_are_declared_no_more_are_named(folder: Path) -> None:
     path = folder / "records" / "fake.act" / "plain.cpu.s1.0123456789.json"
     path.write_text(json.dumps(old_record({"behaviour": "measure", "speed": 3}, {})))
     migrate_folder(folder)
-    reasons = {row.reason for row in outdated([folder]) if row.stale}
+    reasons = {row.reason for row in outdated(read_all([folder])) if row.stale}
     assert reasons == {"speed is no longer declared"}
 
 
@@ -126,7 +131,12 @@ def test_a_malformed_record_is_named_and_an_old_one_says_what_to_do(folder: Path
     with pytest.raises(UserError, match="of schema 1; run `cnf-bench migrate"):
         read(path)
     path.write_text('{"schema": 1, "identity": {}}')
-    with pytest.raises(UserError, match="is malformed"):
-        migrate_folder(folder)
+    good = path.with_name("plain.cpu.s1.0123456789.json")
+    good.write_text(json.dumps(old_record({"behaviour": "measure", "factor": 2.0}, {})))
+    done, (line,) = migrate_folder(folder)
+    assert done == 1
+    assert f"record {path} is malformed" in line
+    assert path.is_file()
+    assert not good.exists()
     with pytest.raises(UserError, match="no folder"):
         migrate_folder(folder / "none")

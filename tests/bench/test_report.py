@@ -104,7 +104,7 @@ def test_two_builds_give_the_same_bytes(curved, tmp_path):
     assert first == contents(tmp_path / "deep" / "b")
     tables = {f"tables/{n}.{k}" for n in ("fake.act", "claims", "claims-fake") for k in ("md", "csv", "tex")}
     figures = {f"figures/fake.act.curves.{k}" for k in ("svg", "pdf")}
-    assert set(first) == tables | figures | {"index.html", "CORRECTIONS.md"}
+    assert set(first) == tables | figures | {"index.html", "CORRECTIONS.md", "manifest.json"}
 
 
 def test_the_order_of_folders_and_files_does_not_matter(records, tmp_path):

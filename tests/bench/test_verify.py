@@ -11,13 +11,15 @@ from bench import verify
 from bench.data import registry as data
 from bench.errors import UserError
 from bench.identity import identify
+from bench.metrics.catalogue import metric, split_key
 from bench.record import Measured, Record, write
 from bench.registry import registry
+from bench.report import manifest
 
 
 def record(values: dict[str, float], seed: int = 0, variant: str = "plain", **changes) -> Record:
     identity = identify(registry()["fake.act"], variant, "cpu", seed)
-    metrics = {key: Measured(value, "", "p") for key, value in values.items()}
+    metrics = {key: Measured(value, metric(split_key(key)[0]).unit, "p") for key, value in values.items()}
     return replace(Record(identity, "done", metrics=metrics, duration_s=1.0), **changes)
 
 
@@ -97,14 +99,15 @@ def test_files_that_differ_or_are_no_more_are_stale(fake_paper, tmp_path: Path) 
     write(tmp_path, record({"max_error": 2.0, "nfe": 7.0}))
     build([tmp_path], tmp_path)
     assert verify.stale_files([tmp_path], tmp_path) == []
+    (tmp_path / "tables" / "own.md").write_text("of the user's own")
+    assert verify.stale_files([tmp_path], tmp_path) == []
     (tmp_path / "tables" / "claims.md").write_text("other")
-    (tmp_path / "tables" / "gone.md").write_text("of an experiment that is no more")
-    (tmp_path / "figures").mkdir(exist_ok=True)
-    (tmp_path / "figures" / "old").mkdir()
-    (tmp_path / "figures" / "old" / "gone.svg").write_text("x")
     (tmp_path / "tables" / "fake.act.csv").unlink()
+    (tmp_path / "tables" / "gone.md").write_text("of an experiment that is no more")
+    listed = manifest.read(tmp_path) | {"tables/gone.md": [""]}
+    (tmp_path / manifest.NAME).write_text(manifest.text(listed))
     assert verify.stale_files([tmp_path], tmp_path) == [
-        "figures/old/gone.svg",
+        "manifest.json",
         "tables/claims.md",
         "tables/fake.act.csv",
         "tables/gone.md",

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import perform, recorded, untimed
+from support import loaded, perform, recorded, untimed
 
 from bench.errors import UserError
 from bench.execution.plan import plan
-from bench.models import load_model
-from bench.record import Record, write
 from replications.blog.experiments import CRESCENT
 from replications.blog.experiments.crescent import figures as crescent_figures
 from replications.ffjord.experiments import TABULAR, TOY
@@ -30,7 +28,7 @@ def test_a_toy_repeats_for_a_seed_changes_with_it_and_is_loaded_again(tmp_path: 
     run = perform(TOY, "moons", tmp_path)
     assert untimed(run) == untimed(perform(TOY, "moons", tmp_path / "again"))
     assert untimed(run) != untimed(perform(TOY, "moons", tmp_path / "other", seed=1))
-    model = load_model(write(tmp_path, Record(run.identity, "done")))
+    model = loaded(run)
     x = torch.zeros(1, 2)
     assert torch.isfinite(model.log_prob(x)).all()
     assert model.sample(3, torch.Generator().manual_seed(0)).shape == (3, 2)

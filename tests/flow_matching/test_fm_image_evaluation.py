@@ -64,15 +64,9 @@ def test_real_test_images_are_scored_against_training_images(
     samples(run, small(config), evaluation)
     data = evaluation.data
     reference = data.as_bytes(data.drawn(data.train, config.reference, "reference")).points
-<<<<<<< HEAD
-    real = data.as_bytes(data.drawn(data.test, config.samples, "yardstick")).points
+    real = data.as_bytes(data.drawn(data.test, config.samples, "real images")).points
     assert reference[:, :, 1:].max() < 100
     assert real[:, :, 1:].min() >= 180
-=======
-    real = data.as_bytes(data.drawn(data.test, config.samples, "real images")).points
-    assert reference.max() < 10
-    assert real.min() >= 200
->>>>>>> review11
     expected = quality(real, reference, EXTRACTOR, "digits-train-8x8", run.numpy_generator("scores"))
     for name in ("fid", "kid", "precision", "recall", "inception_score"):
         found = run.metrics[f"{name}[{REAL}]"]

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import recorded, untimed
+from support import loaded, recorded, untimed
 
 from bench.claim import load_claims
 from bench.data import energies2d
 from bench.execution.run import Run
 from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.models import load_model
-from bench.record import Record, write
+from bench.record import Record
 from replications.flows.density.flow import Flow
 from replications.flows.training.clock import TrainingClock
 from replications.neural_ode.experiments.planar_cnf import figures as planar_figures
@@ -113,7 +112,7 @@ def test_runs_repeat_for_a_seed_and_change_with_it(
 @pytest.mark.parametrize("variant", KINDS[:4])
 def test_the_model_comes_back(runs: dict[str, Run], variant: str) -> None:
     done = runs[variant]
-    flow = load_model(write(done.folder, Record(done.identity, "done")))
+    flow = loaded(done)
     axis = (torch.arange(40) + 0.5) / 5 - 4
     with torch.no_grad():
         density = flow.log_prob(torch.cartesian_prod(axis, axis)[600:1000]).exp()

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import loaded
 from torch import Tensor, nn
 
 from bench.execution.run import Run
 from bench.identity import identify
 from bench.metrics.catalogue import split_key
-from bench.models import load_model
-from bench.record import Record, write
+from bench.record import Record
 from bench.registry import resolve
 from replications.flows.ode.counter import Counter
 from replications.flows.training.log import Log
@@ -131,7 +131,7 @@ def test_every_reported_metric_is_declared_and_the_model_kept(runs: dict[str, Ru
     for run in runs.values():
         assert {split_key(key)[0] for key in run.metrics} == set(STIFF.metrics)
     run = runs["steer"]
-    model = load_model(write(run.folder, Record(run.identity, "done")))
+    model = loaded(run)
     learned, config = run.curves["solution[learned]"], STIFF.configure("steer", "smoke")
     again = predict(model, torch.tensor(learned.x, dtype=torch.float64), config)
     torch.testing.assert_close(again, torch.tensor(learned.y, dtype=torch.float64))

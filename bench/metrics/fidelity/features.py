@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import files
+from bench.arrays import read_npz
 from bench.data.registry import cache_folder
 from bench.errors import Unwritable, UserError
 from bench.identity import canonical
 from bench.metrics.fidelity.extractors import Extractor
 from bench.metrics.fidelity.levels import WHITE, check_alike
 from bench.metrics.fidelity.library import library
-from bench.record import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,7 @@ def extract(
         stream = io.BytesIO()
         np.savez(stream, features=layers[0], logits=layers[1])
         with suppress(Unwritable):  # a cache that can not be written costs time, no result
-            write_atomically(place, stream.getvalue())
+            files.write(place, stream.getvalue(), cache_folder())
     return Features(*(layer.astype(np.float64) for layer in layers))
 
 
@@ -174,9 +174,8 @@ def _read(place: Path | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
     if place is None or not place.is_file():
         return None
     try:
-        with np.load(io.BytesIO(place.read_bytes())) as layers:
-            return layers["features"], layers["logits"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with suppress(OSError):
-            place.unlink()
+        layers = read_npz(place)
+        return layers["features"], layers["logits"]
+    except (UserError, KeyError):
+        files.remove(place, cache_folder())
         return None

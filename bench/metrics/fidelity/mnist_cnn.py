@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench import files
 from bench.data import images, registry
 from bench.errors import UserError
 from bench.identity import digest
-from bench.record import write_atomically
 
 MEAN, STD, SIDE, DIM = 0.1307, 0.3081, 28, 64
 PART = 500
@@ -129,7 +129,7 @@ def weights(recipe: Recipe = Recipe()) -> Path:
     for place in sorted(folder.glob(f"{recipe.name}-{key}-*.pt")):
         if place.stem.endswith(_sha256(place.read_bytes())):
             return place
-        place.unlink(missing_ok=True)
+        files.remove(place, registry.cache_folder())
     data, test = images.load("mnist", "train"), images.load("mnist", "test")
     network = train(data.images, data.labels, recipe)
     content = {
@@ -140,7 +140,7 @@ def weights(recipe: Recipe = Recipe()) -> Path:
     stream = io.BytesIO()
     torch.save(content, stream)
     place = folder / f"{recipe.name}-{key}-{_sha256(stream.getvalue())}.pt"
-    write_atomically(place, stream.getvalue())
+    files.write(place, stream.getvalue(), registry.cache_folder())
     return place
 
 

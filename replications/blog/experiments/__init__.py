@@ -12,3 +12,4 @@ from replications.blog.experiments.spiral.declaration import SPIRAL
 from replications.blog.experiments.theory.declaration import THEORY
 
 EXPERIMENTS = (SPIRAL, CRESCENT, ADJOINT_MEMORY, FM_VS_CNF, THEORY)
+BUILDERS = ("replications.blog.experiments.spiral.run:build",)

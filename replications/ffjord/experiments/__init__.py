@@ -9,3 +9,7 @@ from replications.ffjord.experiments.toy.declaration import TOY
 from replications.ffjord.experiments.trace.declaration import TRACE
 
 EXPERIMENTS = (TOY, DENSITY_INTEGRAL, TABULAR, IMAGES, TRACE)
+BUILDERS = (
+    "replications.ffjord.method:build",
+    "replications.ffjord.method:build_images",
+)

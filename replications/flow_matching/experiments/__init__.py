@@ -7,3 +7,8 @@ from replications.flow_matching.experiments.images.declaration import IMAGES
 from replications.flow_matching.experiments.toy.declaration import TOY
 
 EXPERIMENTS = (TOY, IMAGES, CLAIMS)
+BUILDERS = (
+    "replications.flow_matching.model:build",
+    "replications.flow_matching.model:build_images",
+    "replications.flow_matching.sources:build",
+)

@@ -62,7 +62,7 @@ class Choice:
     def _read(self) -> dict[str, bool]:
         try:
             kept = json.loads(self.file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return {k: v for k, v in kept.items() if isinstance(v, bool)} if isinstance(kept, dict) else {}
 
@@ -71,7 +71,8 @@ class Choice:
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             draft = self.file.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(self._read() | self.known))
+            with draft.open("x") as stream:
+                stream.write(json.dumps(self._read() | self.known))
             draft.replace(self.file)
 
 

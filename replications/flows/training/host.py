@@ -36,6 +36,9 @@ class Host(Streams, Protocol):
     def save_state(self, phase: str, state: bytes, /) -> None:
         """Keep a state in place of the last one of the phase."""
 
+    def note(self, text: str, /) -> None:
+        """Hear of something that happened on the way and whoever reads the results should know."""
+
     def synchronize(self) -> None:
         """Wait until the device has finished what it was given, before a clock is read."""
 

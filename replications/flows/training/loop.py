@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,20 +186,26 @@ class _Trainer:
         if kept is None:
             return
         self.saved = True
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+        fresh = self.ema, self.best, self.log
         try:
             state = torch.load(io.BytesIO(kept), map_location=self.run.device, weights_only=True)
-            matches = state["signature"] == self.signature
+            if state["signature"] == self.signature:
+                self._take_over(state)
         except (
             Exception
-        ) as error:  # a damaged file can fail in any way, and costs no more than the time to redo
-            print(
-                f"the state of phase {self.phase!r} is damaged, starting over: {error!r}".splitlines()[0],
-                file=sys.stderr,
-            )
-            return
-        if matches:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.ema, self.best, self.log = state["ema"], state["best"], Log(**state["log"])
-            self._count_plateaus()
-            self.run.resumed = max(self.run.resumed, state["resumed"] + 1)
+        ) as error:  # an unfit state can fail in any way, and costs no more than the time to redo
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            self.run.note(f"the state of phase {self.phase!r} does not fit ({reason}); it started afresh")
+            self.model.load_state_dict(before[0])
+            self.optimizer.load_state_dict(before[1])
+            self.ema, self.best, self.log = fresh
+            self.stalest = self.dropped = 0
+
+    def _take_over(self, state: dict[str, Any]) -> None:
+        log, ema, best, resumed = Log(**state["log"]), state["ema"], state["best"], state["resumed"] + 1
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema, self.best, self.log = ema, best, log
+        self._count_plateaus()
+        self.run.resumed = max(self.run.resumed, resumed)

@@ -7,3 +7,4 @@ from replications.lecture.experiments.mnist.declaration import CLASSIFIER
 from replications.lecture.experiments.solvers.declaration import SOLVERS
 
 EXPERIMENTS = (SOLVERS, CLASSIFIER, INVERSION)
+BUILDERS = ("replications.lecture.experiments.mnist.classifier:build",)

@@ -7,3 +7,7 @@ from replications.neural_ode.experiments.planar_cnf.declaration import PLANAR_CN
 from replications.neural_ode.experiments.scaling.declaration import SCALING
 
 EXPERIMENTS = (MNIST, SCALING, PLANAR_CNF)
+BUILDERS = (
+    "replications.neural_ode.method:build",
+    "replications.neural_ode.experiments.planar_cnf.model:build",
+)

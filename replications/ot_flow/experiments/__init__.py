@@ -9,3 +9,7 @@ from replications.ot_flow.experiments.toy.declaration import TOY
 from replications.ot_flow.experiments.trace.declaration import TRACE
 
 EXPERIMENTS = (TOY, TABULAR, WEIGHTS, MNIST, TRACE)
+BUILDERS = (
+    "replications.ot_flow.method:build",
+    "replications.ot_flow.experiments.mnist.autoencoder:build",
+)

@@ -8,3 +8,4 @@ from replications.steer.experiments.tabular.declaration import TABULAR
 from replications.steer.experiments.toy.declaration import TOY
 
 EXPERIMENTS = (TOY, TABULAR, IMAGES, STIFF)
+BUILDERS = ("replications.steer.experiments.stiff.run:build",)

@@ -52,3 +52,4 @@ TRAIN = Experiment(
 )
 
 EXPERIMENTS = (ACT, TRAIN)
+BUILDERS = ("torch.nn:Linear",)

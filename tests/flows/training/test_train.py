@@ -1,3 +1,4 @@
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,90 @@ def test_damaged_checkpoint_starts_over(run: Run, content: bytes, capsys: pytest
     assert len(log.losses) == 3
     assert run.resumed == 0
     assert "damaged" in capsys.readouterr().err
+
+
+def spoilt(state: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return a state of the right training with contents that no training writes."""
+    return (
+        state
+        | {
+            "weights": {"model": {"w": torch.zeros(3)}},
+            "log": {"log": {"losses": [1.0], "surprise": 2}},
+            "optimizer": {"optimizer": {"state": {}, "param_groups": []}},
+            "nothing": {"model": None},
+            "resumed": {"resumed": "often"},
+        }[what]
+    )
+
+
+@pytest.mark.parametrize("what", ["weights", "log", "optimizer", "nothing", "resumed"])
+def test_a_state_with_other_contents_is_given_up_and_the_training_is_that_of_a_fresh_start(
+    tmp_path: Path, what: str
+) -> None:
+    run, settings = new_run(tmp_path), SETTINGS["adam"]
+    whole = Problem(new_run(tmp_path / "whole"))
+    expected = train(whole.run, whole.model, whole.loss, settings)
+    first = Problem(run)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, first.model, first.loss, settings, on_iteration=interrupt(17))
+    kept = run.load_state("train")
+    assert kept is not None
+    state = torch.load(io.BytesIO(kept), weights_only=True)
+    stream = io.BytesIO()
+    torch.save(spoilt(state, what), stream)
+    run.save_state("train", stream.getvalue())
+    again = Problem(new_run(tmp_path))
+    log = train(again.run, again.model, again.loss, settings)
+    assert log.losses == expected.losses
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights, again.weights, strict=True))
+    assert again.run.resumed == 0
+    assert "does not fit" in again.run.notes[0]
+
+
+@pytest.mark.parametrize("change", ["sources", "torch", "device"])
+def test_a_state_that_something_else_made_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    settings = SETTINGS["adam"]
+    first = Problem(new_run(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        train(first.run, first.model, first.loss, settings, on_iteration=interrupt(17))
+    today = dict(first.run._origin)
+    monkeypatch.setattr(Run, "_origin", today | {change: "other"})
+    again = Problem(new_run(tmp_path))
+    log = train(again.run, again.model, again.loss, settings)
+    assert len(log.losses) == 30
+    assert again.run.resumed == 0
+    assert again.run.notes == [
+        f"the state {again.run.checkpoint('train').name} was made with another {change}; the run started afresh"
+    ]
+
+
+def test_where_one_state_of_a_run_is_unfit_none_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        two_trainings(tmp_path, stop=17)
+    head = new_run(tmp_path).checkpoint("head")
+    head.write_bytes(head.read_bytes()[:-1])
+    run, _, iterations = two_trainings(tmp_path)
+    assert iterations == 30
+    assert run.resumed == 0
+    assert len(run.notes) == 1
+
+
+def test_the_sources_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from bench.execution import origin
+
+    package = tmp_path / "planted_package"
+    package.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(origin, "papers", lambda: {"p": SimpleNamespace(__name__="planted_package.papers")})
+    found = []
+    for text in ("x = 1", "x = 2", "x = 1"):
+        (package / "papers.py").write_text(text)
+        found.append(origin.sources.__wrapped__())
+    assert found[0] == found[2] != found[1]
 
 
 @pytest.mark.parametrize(

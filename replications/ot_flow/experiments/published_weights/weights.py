@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.arrays import read_npz
 from bench.data import registry
 from bench.errors import UserError
 from replications.ot_flow.experiments.published_weights.declaration import DATA_SET
@@ -27,8 +28,7 @@ def published(name: str) -> dict[str, NDArray[np.floating]]:
         UserError: the file is not here, or not the published one.
     """
     path = registry.get(DATA_SET).require()[f"ot_flow/{name}_weights.npz"]
-    with np.load(path) as arrays:
-        return dict(arrays)
+    return read_npz(path)
 
 
 def potential(arrays: Mapping[str, NDArray[np.floating]]) -> Potential:

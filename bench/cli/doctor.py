@@ -1,0 +1,34 @@
+"""The verb doctor: what is wrong in a folder of records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.text import plain
+
+
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="A folder that `cnf-bench run --out` wrote.")],
+    fix: Annotated[bool, typer.Option("--fix", help="Move it aside, to <folder>/quarantine.")] = False,
+    move_to: Annotated[Path | None, typer.Option(help="Move it aside, below this folder.")] = None,
+) -> None:
+    """List what is wrong in a folder; exit 3 where something is and stays. Nothing is ever deleted."""
+    from bench.doctor import QUARANTINE, examine, move_aside
+    from bench.execution.executor import locked
+
+    findings = examine(folder)
+    for path, what, _ in findings:
+        typer.echo(plain(f"{path}: {what}"))
+    if not findings:
+        typer.echo(f"{folder}: nothing is wrong")
+    elif fix or move_to:
+        target = move_to or folder / QUARANTINE
+        with locked(folder):
+            moved = move_aside(folder, findings, target)
+        typer.echo(f"{len(moved)} moved to {target}")
+    else:
+        typer.echo(f"{len(findings)} found; --fix moves them to {folder / QUARANTINE}", err=True)
+        raise typer.Exit(3)

@@ -1,0 +1,113 @@
+"""Files whose format can run code or crash its reader, read in a process of their own, with limits, as plain arrays.
+
+| limit | value |
+|---|---|
+| memory beyond what the imports take | 6 times the file, and `MEMORY` |
+| what is written | 4 times the file, and `MEMORY` |
+| time of the processor, and by the clock | `SECONDS` |
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import files
+from bench.arrays import LARGEST, read_npz
+
+MEMORY = 2**30
+SECONDS = 900
+NAMES = "names"
+
+
+def checkpoint(path: Path) -> bytes:
+    """Return `bench.data.checkpoint.arrays_of` of a file.
+
+    Raises:
+        ValueError: it can not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return files.read(_converted("checkpoint", path, Path(folder)), LARGEST)
+
+
+def frame(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a data frame that old pandas pickled, in its order, as float64.
+
+    Raises:
+        ValueError: it can not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        columns = read_npz(_converted("frame", path, Path(folder)))
+    names = json.loads(columns.pop(NAMES).tobytes())
+    return dict(zip(names, columns.values(), strict=True))
+
+
+def _converted(kind: str, path: Path, folder: Path) -> Path:
+    """Return the file that a child has written from another."""
+    target = folder / "arrays.npz"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.data.convert", kind, str(path), str(target)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS,
+            text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"its reader took more than {SECONDS} s") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise ValueError(f"its reader ended with code {done.returncode}: {said[0][:200]}")
+    return target
+
+
+def _packed(columns: dict[object, NDArray[np.generic]]) -> bytes:
+    names = np.frombuffer(json.dumps([str(name) for name in columns]).encode(), np.uint8)
+    buffer = io.BytesIO()
+    numbered = {str(i): column.astype(np.float64) for i, column in enumerate(columns.values())}
+    np.savez(buffer, allow_pickle=False, **numbered, **{NAMES: names})
+    return buffer.getvalue()
+
+
+def _limit(size: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    for what, most in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + 6 * size + MEMORY if pages else None),
+        (resource.RLIMIT_FSIZE, 4 * size + MEMORY),
+        (resource.RLIMIT_CPU, SECONDS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        if most is not None:
+            resource.setrlimit(what, (most, most))
+
+
+def main() -> None:
+    """Write the arrays of a file to another; the process of one conversion."""
+    kind, path, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    if kind == "checkpoint":
+        import torch
+
+        from bench.data.checkpoint import arrays_of
+
+        torch.set_num_threads(1)
+        _limit(path.stat().st_size)
+        content = arrays_of(path)
+    else:
+        from bench.data.legacy_pandas import read_old_frame
+
+        _limit(path.stat().st_size)
+        content = _packed(read_old_frame(path))
+    target.write_bytes(content)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Exception as error:  # its last line is all that is told
+        sys.exit(" ".join(f"{type(error).__name__}: {error}".split())[:300])

@@ -1,0 +1,60 @@
+"""What made a state that a run saved: a state is gone on with by nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from bench.registry import papers
+
+MARK = b"cnf-bench state\n"
+
+
+@cache
+def sources() -> str:
+    """Return the SHA-256 of every Python file of the harness and of the packages that declare papers."""
+    state = hashlib.sha256()
+    for package in sorted({"bench", *(module.__name__.split(".")[0] for module in papers().values())}):
+        found = importlib.util.find_spec(package)
+        for root in map(Path, (found and found.submodule_search_locations) or ()):
+            for path in sorted(root.rglob("*.py")):
+                state.update(f"{package}/{path.relative_to(root)}\0".encode())
+                state.update(hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()
+
+
+def origin(run: str, device: str) -> dict[str, str]:
+    """Return what a state depends on: the run, with all its settings, the sources, torch, the kind of device."""
+    torch = importlib.metadata.version("torch")
+    return {"run": run, "sources": sources(), "torch": torch, "device": device.partition(":")[0]}
+
+
+def sealed(state: bytes, made_by: Mapping[str, str]) -> bytes:
+    """Return a state as a file that knows what made it, and whether it is whole."""
+    head = {"made_by": made_by, "sha256": hashlib.sha256(state).hexdigest()}
+    return MARK + json.dumps(head).encode() + b"\n" + state
+
+
+def opened(content: bytes, made_by: Mapping[str, str]) -> bytes:
+    """Return the state in such a file.
+
+    Raises:
+        ValueError: it is damaged, or was made by something else; says what.
+    """
+    mark, head, state = content[: len(MARK)], *content[len(MARK) :].partition(b"\n")[::2]
+    try:
+        tree = json.loads(head)
+        whole = mark == MARK and tree["sha256"] == hashlib.sha256(state).hexdigest()
+        other = [what for what, value in made_by.items() if tree["made_by"].get(what) != value]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("is damaged") from error
+    if not whole:
+        raise ValueError("is damaged")
+    if other:
+        raise ValueError(f"was made with another {', '.join(other)}")
+    return state

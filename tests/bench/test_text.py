@@ -1,0 +1,51 @@
+"""What comes from files acts on no terminal and no spreadsheet."""
+
+import csv
+import io
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.report import latex, markdown
+from bench.report.table import Column, Table, csv_text
+from bench.text import HIDDEN, cell, plain
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_nothing_that_a_terminal_acts_on_is_left(text: str) -> None:
+    shown = plain(text)
+    assert not {unicodedata.category(letter) for letter in shown} & HIDDEN
+    assert plain(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;title\x07", "\x9b31m", "a\rb", "a\nb", "\u202etxt", "\u200b", "\ud800", "\x7f"]
+)
+def test_control_sequences_are_shown_and_not_sent(text: str) -> None:
+    assert plain(text).isascii()
+    assert "\\" in plain(text)
+
+
+def test_letters_of_any_language_stay() -> None:
+    assert plain("é ∇ 数 † –") == "é ∇ 数 † –"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|'/c calc'!A0", "-2+3", "@SUM(A1)", "\t=1", " =1", "-", "-x"])
+def test_no_text_is_a_formula(text: str) -> None:
+    (row,) = csv.reader(io.StringIO(csv_text(["h"], [[text]]).split("\n", 1)[1]))
+    assert row[0].lstrip()[0] not in "=+@-"
+
+
+def test_numbers_stay_numbers() -> None:
+    assert csv_text(["h"], [[-0.5, "-0.5 1e-05", "-3", None]]) == "h\n-0.5,-0.5 1e-05,-3,\n"
+    assert cell("a=b") == "a=b"
+
+
+def test_tables_are_clean_in_every_form() -> None:
+    table = Table("t", "c", (Column("a"),), (("red \x1b[31m\nline",),))
+    for text in (markdown.render(table), latex.render(table)):
+        assert "\x1b" not in text
+        assert "red" in text
