@@ -183,6 +183,7 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
 
 
 _NUMBERS = ("value", "scale", "tolerance", "tolerance_abs")
+_SWITCHES = ("difference", "deterministic", "headline")
 
 
 def _check_types(table: Mapping[str, Any], name: str) -> None:
@@ -190,9 +191,9 @@ def _check_types(table: Mapping[str, Any], name: str) -> None:
     for key, value in table.items():
         if key in _NUMBERS:
             _check_number(key, value, name)
-        elif key == "difference":
+        elif key in _SWITCHES:
             if not isinstance(value, bool):
-                raise UserError(f"{name}: difference must be true or false, not {value!r:.60}")
+                raise UserError(f"{name}: {key} must be true or false, not {value!r:.60}")
         elif key == "against":
             if not isinstance(value, dict) or not value.keys() <= {"variant", "metric"}:
                 raise UserError(f"{name}: against must have a variant, a metric or both, not {value!r:.60}")
