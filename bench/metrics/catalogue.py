@@ -21,19 +21,19 @@ class Metric:
         unit: of every value under this name; empty for a pure number.
         direction: which way is better; `none` where neither is.
         description: one sentence.
-        share: whether it is a share of points, between 0 and 1 or 0 and 100 %; its standard error is that of
-            `bench.metrics.share`.
         compares: whether it compares other quantities, which its qualifier names, as in `ratio[time: a/b]`.
         default: unit of what it compares where the qualifier names nothing known.
+        share: whether it is a share of points, between 0 and 1 or 0 and 100 %; its standard error is that of
+            `bench.metrics.share`.
     """
 
     name: str
     unit: str
     direction: Direction
     description: str
-    share: bool = False
     compares: bool = False
     default: str = ""
+    share: bool = False
 
 
 _METRICS = (

@@ -36,8 +36,8 @@ def fit(
     plain: Loss | None = None,
     repeats: int = 1,
     on_iteration: Callable[[int], None] | None = None,
-    sizes: Sequence[int] = (1,),
     clock: TrainingClock | None = None,
+    sizes: Sequence[int] = (1,),
 ) -> Log:
     """Train a flow in place; record training, memory, and the cost over another method's.
 
@@ -51,8 +51,8 @@ def fit(
         plain: the loss of the method that the cost is compared with; None where there is nothing to compare.
         repeats: timed steps of each.
         on_iteration: called with the iteration after each step.
-        sizes: points of each batch of an epoch; (1,) where all batches have as many.
         clock: by which `loss` draws its data; see `training_clock`.
+        sizes: points of each batch of an epoch; (1,) where all batches have as many.
     """
     log = train(run, flow, loss, settings, validate, on_iteration, counter=flow.counter, clock=clock)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
@@ -106,4 +106,4 @@ def fit_by(
         protocol or f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
     )
     repeats = 1 if plain is None else config.repeats
-    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration, sizes, clock)
+    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration, clock, sizes)

@@ -177,6 +177,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "load: one's own time of all time": ("(own - self._own)", "own"),
         "load: children's time is foreign": ("int(words[11]) + int(words[13])", "int(words[11])"),
         "load: system time for user time": ("int(words[11]) +", "int(words[12]) +"),
+        "load: a parent's own session": (
+            "os.getsid(0) if session is None else session",
+            "os.getsid(0)",
+        ),
         "load: other sessions are one's own": ("if int(words[3]) == session:", "if True:"),
         "load: stolen time is nobody's": ("(user + nice + steal)", "(user + nice)"),
         "load: alone above the share": ("if foreign > FOREIGN_SHARE else", "if foreign < FOREIGN_SHARE else"),
@@ -193,16 +197,21 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "return [base / below]",
         ),
         "cores: period over quota": (
-            "float(words[0]) / float(words[1])",
-            "float(words[1]) / float(words[0])",
+            "int(words[0]) / int(words[1])",
+            "int(words[1]) / int(words[0])",
         ),
-        "cores: shares overlap": ("self.allowed[a:b]", "self.allowed[a : b + 1]"),
+        "cores: shares overlap": ("*cores[a:b]", "*cores[a : b + 1]"),
+        "cores: siblings are torn apart": ("if workers > len(cores):", "if workers > 1:"),
+        "cores: whole cores are given twice": ("if workers > len(cores):", "if False:"),
+        "cores: no siblings": ("listed[0] if listed else str(n)", "str(n)"),
         "cores: the declared before the user's": ("min(asked or declared,", "min(declared or asked,"),
         "cores: more threads than processors": (
-            "min(asked or declared, len(share), machine.usable)",
-            "asked or declared",
+            "min(asked or declared, len(share), machine.usable // workers)",
+            "min(asked or declared, machine.usable // workers)",
         ),
-        "cores: threads wait actively": ('"").lower() or "passive"', '"").lower() or "active"'),
+        "cores: each run takes the whole quota": ("machine.usable // workers", "machine.usable"),
+        "cores: threads wait actively": ('text.lower() or "passive"', 'text.lower() or "active"'),
+        "cores: any wait policy": ('not in ("", "active", "passive")', "in ()"),
     },
     ("bench/measure/clock.py", "test_measure"): {
         "clock: read before the device has finished": (
