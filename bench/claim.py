@@ -19,7 +19,15 @@ LARGEST, LONGEST = 1e100, 10_000
 RELATIONS = ("", "<", ">", "<=", ">=", "~")
 KINDS = ("value", "ratio", "order", "scaling", "bound", "text")
 SOURCES = ("read", "derived", "second-hand", "recalled")
-VERDICTS = ("reproduced", "exceeded", "not reproduced", "scaled-down", "not run", "impossible")
+VERDICTS = (
+    "reproduced", "exceeded", "not reproduced", "inconclusive",
+    "scaled-down", "not run", "out of scope", "impossible",
+)  # fmt: skip
+STATED = ("impossible", "out of scope")
+"""Verdicts that a claim of any kind may state, with the reason in its note."""
+LABELS = ("own setting", "transfer", "derived", "by construction")
+"""What kind of evidence settles a claim: the published data, network and length; the same claim on other data, scale
+or device; a number computed from the authors' code; a definition or closed form, which no training could miss."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Claim:
         spread: documented spread.
         unit: documented unit.
         scale: measured value x scale is in the documented unit.
-        tolerance: relative deviation within which `value` and `ratio` count as reproduced.
+        tolerance: relative deviation within which `value` and `ratio` count as equal, on the log scale for quotients.
         tolerance_abs: absolute deviation, in the documented unit; used in place of `tolerance`.
         relation: `<`, `>`, `<=`, `>=` or `~` (equal within tolerance), for `order` and `bound`.
         experiment: the experiment that settles it.
@@ -49,8 +57,15 @@ class Claim:
         against: what it is compared with, for `ratio` and `order`: `variant`, `metric`, or both.
         difference: compare by the paired difference, measured minus `against`, and not by the quotient; for numbers
             that may be negative or have no natural zero, such as a log-likelihood.
+        margin_reason: why that deviation is the right one; stated before the runs.
+        across: why numbers of two protocols may be compared here, for example that the solvers are what is compared.
+        checked: what stands for the check that the flow inverts, where the claim counts evaluations without one.
+        deterministic: the number involves no chance (a count, exact memory), so that one seed settles it.
+        device: what the source measured a time or a memory on, where that is not a GPU: `cpu`.
+        label: one of `LABELS`, where it does not follow from the source and the setting.
+        headline: the source's abstract or conclusion rests on it; shown first, whatever its verdict is.
         tier: the lowest tier that can settle it.
-        verdict: stated verdict, for `text` and `impossible` only.
+        verdict: stated verdict, for `text`, `impossible` and `out of scope` only.
         note: why the verdict is what it is; what is wrong with the claim; the proof where it is impossible.
         not_run: why no run settles it (data, cost).
     """
@@ -74,6 +89,13 @@ class Claim:
     metric: str = ""
     against: Mapping[str, str] = dataclasses.field(default_factory=dict)
     difference: bool = False
+    margin_reason: str = ""
+    across: str = ""
+    checked: str = ""
+    deterministic: bool = False
+    device: str = ""
+    label: str = ""
+    headline: bool = False
     tier: str = "cpu"
     verdict: str = ""
     note: str = ""
@@ -83,6 +105,21 @@ class Claim:
     def equality(self) -> float:
         """What the comparison gives where both sides are equal."""
         return 0.0 if self.difference else 1.0
+
+    @property
+    def limit(self) -> float:
+        """The number that an order or a bound compares with."""
+        return self.equality if self.value is None else self.value
+
+    @property
+    def margin(self) -> tuple[float, float]:
+        """The range that counts as equal to the documented number; for quotients that of 1/q is its reciprocal."""
+        target = self.limit
+        if self.tolerance_abs is not None:
+            return target - self.tolerance_abs, target + self.tolerance_abs
+        if self.against and not self.difference and target > 0:
+            return target / (1 + self.tolerance), target * (1 + self.tolerance)
+        return target - self.tolerance * abs(target), target + self.tolerance * abs(target)
 
     @property
     def documented(self) -> str:
@@ -145,17 +182,16 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
     return claims
 
 
-_NUMBERS = ("value", "scale", "tolerance", "tolerance_abs")
-
-
 def _check_types(table: Mapping[str, Any], name: str) -> None:
     """Refuse a value of another type than its field's, and numbers beyond `LARGEST`."""
+    types = {f.name: str(f.type) for f in dataclasses.fields(Claim)}
     for key, value in table.items():
-        if key in _NUMBERS:
+        kind = types.get(key, "str")
+        if "float" in kind:
             _check_number(key, value, name)
-        elif key == "difference":
+        elif kind == "bool":
             if not isinstance(value, bool):
-                raise UserError(f"{name}: difference must be true or false, not {value!r:.60}")
+                raise UserError(f"{name}: {key} must be true or false, not {value!r:.60}")
         elif key == "against":
             if not isinstance(value, dict) or not value.keys() <= {"variant", "metric"}:
                 raise UserError(f"{name}: against must have a variant, a metric or both, not {value!r:.60}")
@@ -177,16 +213,22 @@ def check(claim: Claim, name: str) -> None:
     """Refuse a claim that no record could ever settle."""
     runs = bool(claim.experiment)
     numeric = claim.kind in ("value", "ratio", "scaling", "bound")
-    fixed = claim.kind == "text" or claim.verdict == "impossible"
+    fixed = claim.kind == "text" or claim.verdict in STATED
     problems = [
         (claim.relation not in RELATIONS, f"relation must be one of {', '.join(RELATIONS[1:])}"),
         (claim.kind not in KINDS, f"kind must be one of {', '.join(KINDS)}"),
         (claim.source not in SOURCES, f"source must be one of {', '.join(SOURCES)}"),
         (claim.tier not in TIERS, f"tier must be one of {', '.join(TIERS)}"),
         (claim.verdict not in ("", *VERDICTS), f"verdict must be one of {', '.join(VERDICTS)}"),
+        (claim.label not in ("", *LABELS), f"label must be one of {', '.join(LABELS)}"),
+        (claim.device not in ("", "cpu"), "device must be cpu, or absent where a GPU was used"),
+        (bool(claim.across) and not claim.against, "`across` needs `against`"),
         (bool(claim.verdict) and not claim.note, "a stated verdict needs a note that gives the reason"),
-        (bool(claim.verdict) and not fixed, "only a text claim, or an impossible one, may state its verdict"),
-        (numeric and claim.value is None and not claim.not_run, "needs a value"),
+        (
+            bool(claim.verdict) and not fixed,
+            f"only a text claim, or one that is {' or '.join(STATED)}, may state its verdict",
+        ),
+        (numeric and claim.value is None and not (claim.not_run or fixed), "needs a value"),
         (claim.kind in ("ratio", "order") and runs and not claim.against, "needs `against`"),
         (claim.difference and not claim.against, "a difference needs `against`"),
         (claim.kind in ("order", "bound") and runs and not claim.relation, "needs `relation`"),

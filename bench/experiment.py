@@ -14,6 +14,9 @@ from bench.settings import flat, replace, suggest
 TIERS = ("smoke", "cpu", "gpu", "paper")
 """From seconds to the published setting; the order says which tier can settle which claim."""
 
+SEEDS = 8
+"""Seeds of an experiment whose claims compare or equate numbers."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -48,6 +51,8 @@ class Experiment:
         time_limits: tier -> seconds after which a run is ended.
         threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
+        seeds: tier -> number of seeds that settle its claims, fixed before the runs; `SEEDS` where it is absent.
+        departures: in what its published tier is not the published setting, a sentence each.
         task: what its data is; experiments that try methods on the same thing share one. By default its name.
         seeded_by: config fields that name the data, its size and its dimension. With task and seed they are all that
             random streams derive from: no method, tolerance, budget or evaluation setting belongs here.
@@ -69,6 +74,8 @@ class Experiment:
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     threads: int = 1
     captions: Mapping[str, str] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    departures: tuple[str, ...] = ()
     task: str = ""
     seeded_by: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -110,6 +117,16 @@ class Experiment:
         """Whether a variant can be run at a tier."""
         return tier in self.tiers and tier in self.offered.get(variant, TIERS)
 
+    def planned_seeds(self, tier: str) -> int:
+        """Return how many seeds settle its claims at a tier."""
+        return self.seeds.get(tier, SEEDS)
+
+    def at_published_setting(self, variant: str, tier: str) -> bool:
+        """Whether a tier changes nothing of the published setting of a variant, and nothing else departs from it."""
+        published = replace(self.config, self.variants[variant], self.name)
+        same = self.offers(variant, tier) and self.configure(variant, tier) == published
+        return same and not self.departures
+
     def caption(self, tier: str, text: str) -> str:
         """Return the caption of one of its tables or figures, with the tier's own sentence at its end."""
         return " ".join(part for part in (text, self.captions.get(tier)) if part)
@@ -119,7 +136,12 @@ class Experiment:
         for variant in self.offered:
             if variant not in self.variants:
                 raise UserError(f"{self.name}: `offered` names {variant!r}, which is no variant")
-        for tier in (*self.tiers, *self.captions, *(t for tiers in self.offered.values() for t in tiers)):
+        for tier in (
+            *self.tiers,
+            *self.captions,
+            *self.seeds,
+            *(t for tiers in self.offered.values() for t in tiers),
+        ):
             if tier not in TIERS:
                 raise UserError(f"{self.name}: unknown tier {tier!r}; known are {', '.join(TIERS)}")
         for tier, variant in itertools.product(self.tiers, self.variants):

@@ -49,11 +49,11 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values.
     """
-    x = _array(values)
+    x = values_of(values)
     mean = float(x.mean())
     if x.size == 1:
         return Interval(mean, None, None, 1)
-    half = _student_t(x.size - 1, level) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    half = student_t(x.size - 1, level) * float(x.std(ddof=1)) / math.sqrt(x.size)
     return Interval(mean, mean - half, mean + half, x.size)
 
 
@@ -63,7 +63,7 @@ def paired_difference(a: Values, b: Values, level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values, or two lengths.
     """
-    return mean_interval(np.subtract(*_pairs(a, b)), level)
+    return mean_interval(np.subtract(*pairs(a, b)), level)
 
 
 def paired_ratio(a: Values, b: Values, level: float = 0.95) -> Interval:
@@ -72,10 +72,18 @@ def paired_ratio(a: Values, b: Values, level: float = 0.95) -> Interval:
     Raises:
         ValueError: no values, two lengths, or a value that is not positive.
     """
-    x, y = _pairs(a, b)
-    logs = mean_interval(_log(x) - _log(y), level)
-    low, high = (None if bound is None else math.exp(bound) for bound in (logs.low, logs.high))
-    return Interval(math.exp(logs.mean), low, high, logs.n)
+    x, y = pairs(a, b)
+    return exponential(mean_interval(_log(x) - _log(y), level))
+
+
+def exponential(logs: Interval) -> Interval:
+    """Return the interval of exp x, given that of x; a bound beyond the largest float is infinite."""
+    with np.errstate(over="ignore"):
+        mean, low, high = (
+            None if x is None else float(np.exp(np.float64(x))) for x in (logs.mean, logs.low, logs.high)
+        )
+    assert mean is not None
+    return Interval(mean, low, high, logs.n)
 
 
 def bootstrap_interval(
@@ -94,7 +102,7 @@ def bootstrap_interval(
     Raises:
         ValueError: no values.
     """
-    x = _array(values)
+    x = values_of(values)
     estimate = float(statistic(x))
     if x.size == 1:
         return Interval(estimate, None, None, 1)
@@ -109,7 +117,7 @@ def fit_line(x: Values, y: Values) -> Fit:
     Raises:
         ValueError: two lengths, or fewer than two distinct x.
     """
-    u, v = _pairs(x, y)
+    u, v = pairs(x, y)
     centred = u - u.mean()
     spread = float(centred @ centred)
     if spread == 0:
@@ -128,19 +136,29 @@ def fit_exponent(x: Values, y: Values) -> Fit:
     Raises:
         ValueError: two lengths, fewer than two distinct x, or a value that is not positive.
     """
-    u, v = _pairs(x, y)
+    u, v = pairs(x, y)
     return fit_line(_log(u), _log(v))
 
 
-def _array(values: Values) -> NDArray[np.float64]:
+def values_of(values: Values) -> NDArray[np.float64]:
+    """Return a list of numbers as an array, at least one.
+
+    Raises:
+        ValueError: no values, or not a list of numbers.
+    """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"expected a non-empty list of numbers, got shape {x.shape}")
     return x
 
 
-def _pairs(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x, y = _array(a), _array(b)
+def pairs(a: Values, b: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two lists of numbers, one entry a seed in each, as arrays.
+
+    Raises:
+        ValueError: no values, or two lengths.
+    """
+    x, y = values_of(a), values_of(b)
     if x.size != y.size:
         raise ValueError(f"pairs need equal lengths, got {x.size} and {y.size}")
     return x, y
@@ -152,7 +170,7 @@ def _log(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log(x)
 
 
-def _student_t(freedom: int, level: float) -> float:
+def student_t(freedom: float, level: float) -> float:
     """Return the (1 + level) / 2 quantile of Student's t."""
     from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 

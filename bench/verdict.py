@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.claim import Claim
+from bench.evidence import Evidence, Sample, alone, gather, label
 from bench.experiment import TIERS
 from bench.identity import is_current
+from bench.inference import (
+    Equivalence,
+    Estimate,
+    Side,
+    discoveries,
+    equivalence,
+    fieller_ratio,
+    p_beyond,
+    p_within,
+    side,
+    welch_difference,
+)
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
 from bench.record import Record
-from bench.stats import Interval, mean_interval
+from bench.stats import Interval, exponential, mean_interval, paired_ratio
+
+DECISIVE = ("reproduced", "exceeded", "not reproduced")
+"""Verdicts that the whole interval stands for."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the records say of a claim: the verdict, the measured interval in the documented unit, and why."""
+    """What the records say of a claim.
+
+    Args:
+        claim: the claim.
+        verdict: one of `bench.claim.VERDICTS`.
+        measured: the interval in the documented unit.
+        values: each seed's number; empty where the seeds of the two sides are not paired.
+        tier: of the records.
+        protocol: how the numbers were measured.
+        reason: why the verdict is what it is.
+        label: what kind of evidence it is: one of `bench.claim.LABELS`.
+        p: p-value of the test behind a decisive or inconclusive verdict.
+        discovered: whether a decisive verdict also holds at a false discovery rate of 5 % among those of its paper.
+    """
 
     claim: Claim
     verdict: str
@@ -26,6 +58,9 @@ class Verdict:
     tier: str = ""
     protocol: str = ""
     reason: str = ""
+    label: str = ""
+    p: float | None = None
+    discovered: bool | None = None
 
 
 def current(records: Iterable[Record]) -> list[Record]:
@@ -42,102 +77,216 @@ def judge_all(claims: Sequence[Claim], records: Iterable[Record]) -> list[Verdic
     by_variant: dict[tuple[str, str], list[Record]] = {}
     for record in current(records):
         by_variant.setdefault((record.identity.experiment, record.identity.variant), []).append(record)
-    return [judge(claim, by_variant) for claim in claims]
+    return with_discoveries([judge(claim, by_variant) for claim in claims])
+
+
+def with_discoveries(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return verdicts with whether each decisive one holds at the false discovery rate of its family, its paper."""
+    marked = list(verdicts)
+    for paper in {v.claim.paper for v in verdicts}:
+        family = [(i, v.p) for i, v in enumerate(verdicts) if v.claim.paper == paper and v.p is not None]
+        for (i, _), found in zip(family, discoveries([p for _, p in family]), strict=True):
+            if marked[i].verdict in DECISIVE:
+                marked[i] = dataclasses.replace(marked[i], discovered=found)
+    return marked
 
 
 def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> Verdict:
     """Return the verdict on one claim from the current records, grouped by (experiment, variant).
 
-    The highest tier with records is used. Below the claim's own tier the verdict is `scaled-down`, whatever
-    the numbers are.
+    The highest tier with numbers is used. Below the claim's own tier the verdict is `scaled-down`, whatever the
+    numbers are; it is `inconclusive` where the records may not settle it, or the interval includes the limit.
     """
     if claim.verdict:
-        return Verdict(claim, claim.verdict, reason=claim.note)
+        return Verdict(claim, claim.verdict, reason=claim.note, label=claim.label)
     if not claim.experiment:
         return Verdict(claim, "not run", reason=claim.not_run)
-    other = claim.against.get("variant", claim.variant)
-    records = by_variant.get((claim.experiment, claim.variant), [])
-    others = by_variant.get((claim.experiment, other), [])
-    for tier in reversed(TIERS):
-        of_tier = [[r for r in side if r.identity.tier == tier] for side in (records, others)]
-        found = [(_pairs(claim, *(_seeded(side, of) for side in of_tier)), of) for of in SEEDINGS]
-        pairs, seeding = max(found, key=lambda each: len(each[0]))
-        if pairs:
-            return _settle(claim, tier, pairs, _seeded(of_tier[0], seeding))
-    failed = [r for r in records if r.status != "done"]
+    evidence = gather(claim, by_variant)
+    if evidence is None:
+        return Verdict(claim, "not run", reason=_why_nothing(claim, by_variant))
+    if evidence.mixed:
+        reason = _joined(evidence.mixed, claim.note)
+        protocol = ", ".join(evidence.side.protocols)
+        return Verdict(claim, "inconclusive", tier=evidence.tier, protocol=protocol, reason=reason)
+    try:
+        estimate, values = quantity(claim, evidence)
+        verdict, reason, p = _settle(claim, evidence, estimate)
+    except ValueError as error:  # a quotient whose denominator may be zero
+        return Verdict(claim, "inconclusive", tier=evidence.tier, reason=_joined(str(error), claim.note))
+    return Verdict(
+        claim,
+        verdict,
+        estimate(0.95),
+        values,
+        evidence.tier,
+        ", ".join(evidence.side.protocols),
+        _joined(reason, lost(evidence), claim.note),
+        label(claim, evidence),
+        p,
+    )
+
+
+def _why_nothing(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> str:
+    failed = [r for r in by_variant.get((claim.experiment, claim.variant), ()) if r.status != "done"]
     reason = f"every run ended as {failed[0].status}: {failed[0].message}" if failed else claim.not_run
-    return Verdict(claim, "not run", reason=reason or "no record that measures it yet")
+    return reason or "no record that measures it yet"
 
 
-SEEDINGS = ("task", "schema")
-"""What tells today's random streams from those of records of schema 1; numbers of both are never put together."""
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
-def _seeded(records: Sequence[Record], seeding: str) -> list[Record]:
-    """Return the records whose random streams are of one derivation; one without any counts as today's."""
-    return [r for r in records if ("schema" if "schema" in r.identity.seeded_by else "task") == seeding]
+def quantity(claim: Claim, evidence: Evidence) -> tuple[Estimate, tuple[float, ...]]:
+    """Return the interval, as a function of its level, of what the claim is about, and each seed's number.
+
+    A measured number, or a difference: Student's t. A quotient of positive numbers: the geometric mean, so that
+    a/b and b/a say the same; of others Fieller's. Seeds that share no random streams: Welch's.
+
+    Raises:
+        ValueError: no seed on both sides, or a denominator that may be zero.
+    """
+    if evidence.other is None:
+        return _scaled(mean_interval, claim.scale, list(evidence.side.values.values()))
+    if not evidence.paired:
+        return _unpaired(claim, evidence.side, evidence.other), ()
+    seeds = [seed for seed in evidence.side.values if seed in evidence.other.values]
+    if not seeds:
+        raise ValueError("no seed gave a number on both sides")
+    a, b = ([sample.values[seed] for seed in seeds] for sample in (evidence.side, evidence.other))
+    if claim.difference:
+        return _scaled(mean_interval, claim.scale, [x - y for x, y in zip(a, b, strict=True)])
+    quotient = paired_ratio if min(*a, *b) > 0 else fieller_ratio
+    quotients = tuple(math.nan if y == 0 else claim.scale * x / y for x, y in zip(a, b, strict=True))
+    return _scaled(quotient, claim.scale, a, b)[0], quotients
 
 
-def _pairs(claim: Claim, records: Sequence[Record], others: Sequence[Record]) -> list[tuple[float, float]]:
-    """(measured, compared with) of every seed that has both, in seed order; 1 where nothing is compared."""
-    by_seed = {r.identity.seed: r for r in others}
-    pairs = []
-    for record in sorted(records, key=lambda r: r.identity.seed):
-        value = record.value(claim.metric)
-        partner = by_seed.get(record.identity.seed)
-        base = partner.value(claim.against.get("metric", claim.metric)) if partner else None
-        if not claim.against:
-            base = 1.0
-        if value is None or base is None or record.status != "done":
-            continue
-        if base != 0 or claim.difference:
-            pairs.append((value, base))
-    return pairs
+def is_quotient(claim: Claim) -> bool:
+    """Whether a claim compares by a quotient."""
+    return bool(claim.against) and not claim.difference
 
 
-def _settle(claim: Claim, tier: str, pairs: list[tuple[float, float]], records: Sequence[Record]) -> Verdict:
-    values = tuple((a - b if claim.difference else a / b) * claim.scale for a, b in pairs)
-    interval = mean_interval(values)
-    protocols = sorted({r.metrics[claim.metric].protocol for r in records if claim.metric in r.metrics})
-    verdict, reason = _compare(claim, interval)
-    if claim.relation in ("<", ">", "<=", ">=") and len(values) == 1:
-        verdict, reason = "scaled-down", "one seed gives no interval"
-    lost = [r.status for r in records if r.status != "done"]
-    if lost:
-        reason = "; ".join(
-            filter(None, (reason, f"{len(lost)} of {len(records)} runs ended {', '.join(lost)}"))
-        )
-    if TIERS.index(tier) < TIERS.index(claim.tier):
-        verdict, reason = "scaled-down", f"ran at tier {tier}; the claim needs {claim.tier}"
-    reason = "; ".join(part for part in (reason, claim.note) if part)
-    return Verdict(claim, verdict, interval, values, tier, ", ".join(protocols), reason)
+def _scaled(estimator: Any, scale: float, *samples: list[float]) -> tuple[Estimate, tuple[float, ...]]:
+    """Return an estimator's interval of some samples in the documented unit, and the first sample in it."""
+
+    def estimate(level: float) -> Interval:
+        return scaled(estimator(*samples, level), scale)
+
+    return estimate, tuple(scale * x for x in samples[0])
 
 
-def _compare(claim: Claim, interval: Interval) -> tuple[str, str]:
-    low = interval.mean if interval.low is None else interval.low
-    high = interval.mean if interval.high is None else interval.high
-    if claim.relation in ("<", ">", "<=", ">="):
-        limit = claim.equality if claim.value is None else claim.value
-        below = claim.relation.startswith("<")
-        holds = {"<": high < limit, "<=": high <= limit, ">": low > limit, ">=": low >= limit}[claim.relation]
-        opposite = low > limit if below else high < limit
-        if holds:
-            return "reproduced", ""
-        return "not reproduced", "" if opposite else "the 95 % interval includes the limit"
-    target = claim.equality if claim.value is None else claim.value
-    allowed = claim.tolerance * abs(target) if claim.tolerance_abs is None else claim.tolerance_abs
-    if abs(interval.mean - target) <= allowed:
+def scaled(interval: Interval, scale: float) -> Interval:
+    """Return an interval times a number."""
+    low, high = (None if x is None else x * scale for x in (interval.low, interval.high))
+    if low is not None and high is not None and scale < 0:
+        low, high = high, low
+    return Interval(interval.mean * scale, low, high, interval.n)
+
+
+def _unpaired(claim: Claim, one: Sample, other: Sample) -> Estimate:
+    a, b = list(one.values.values()), list(other.values.values())
+    if claim.difference:
+        return _scaled(welch_difference, claim.scale, a, b)[0]
+    if min(*a, *b) <= 0:
+        raise ValueError("a quotient of independent numbers that are not all positive has no interval here")
+    logs = partial(welch_difference, [math.log(x) for x in a], [math.log(x) for x in b])
+    return lambda level: scaled(exponential(logs(level)), claim.scale)
+
+
+def _settle(claim: Claim, evidence: Evidence, estimate: Estimate) -> tuple[str, str, float | None]:
+    """Return verdict, reason and p-value."""
+    if TIERS.index(evidence.tier) < TIERS.index(claim.tier):
+        small = f"ran at tier {evidence.tier}; the claim needs {claim.tier}"
+        return "scaled-down", _joined(small, evidence.shared), None
+    if evidence.shared:
+        return "inconclusive", f"{evidence.shared}; repeat it alone: {alone(claim, evidence)}", None
+    if evidence.refusal:
+        return "inconclusive", evidence.refusal, None
+    interval = estimate(0.95)
+    if interval.low is None:
+        if not claim.deterministic:
+            return "inconclusive", "one seed gives no interval", None
+        estimate = partial(_exact, interval.mean)
+    found, p = (_ordered if claim.relation in ORDERS else _equal)(claim, estimate)
+    if found is not None and found in _pushed(claim, evidence):
+        return "inconclusive", "the seeds that were lost may tell otherwise", p
+    return *_named(claim, found), p
+
+
+def _exact(value: float, level: float) -> Interval:
+    """Return a number without chance as an interval of no width."""
+    return Interval(value, value, value, 1)
+
+
+ORDERS = ("<", ">", "<=", ">=")
+
+
+def _ordered(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
+    """Return on which side of the limit the quantity is, None where that is open, and the p-value."""
+    limit, interval = claim.limit, estimate(0.95)
+    found = side(interval, limit)
+    if (
+        interval.low == interval.high == limit
+    ):  # a number without chance that meets the limit: `<` does not hold
+        return {"<=": "below", ">=": "above", "<": "above", ">": "below"}[claim.relation], 0.0
+    return None if found is Side.ASTRIDE else found.value, p_beyond(estimate, limit)
+
+
+def _equal(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
+    """Return whether the quantity is equal within the claim's margin, below or above it, None where that is open.
+
+    The p-value is that of the best of three tests, of being within, below and above, of which the last two exclude
+    each other; hence it is doubled.
+    """
+    low, high = claim.margin
+    found = equivalence(estimate, low, high)
+    tests = (
+        p_within(estimate, low, high),
+        p_beyond(estimate, low, Side.BELOW),
+        p_beyond(estimate, high, Side.ABOVE),
+    )
+    p = min(1.0, 2 * min(tests))
+    names = {Equivalence.EQUAL: "equal", Equivalence.LOWER: "below", Equivalence.HIGHER: "above"}
+    return names.get(found), p
+
+
+def _named(claim: Claim, found: str | None) -> tuple[str, str]:
+    """Return the verdict and its reason, given where the quantity is of the limit or margin."""
+    if found is None:
+        limit = "limit" if claim.relation in ORDERS else "edge of the margin"
+        return "inconclusive", f"the 95 % interval includes the {limit}"
+    wanted = {"<": "below", "<=": "below", ">": "above", ">=": "above"}.get(claim.relation, "equal")
+    if found == wanted:
         return "reproduced", ""
-    if _better(claim, interval.mean, target):
-        return "exceeded", ""
-    return "not reproduced", ""
+    better = {"lower": "below", "higher": "above"}.get(_direction(claim))
+    return ("exceeded" if claim.kind == "value" and found == better else "not reproduced"), ""
 
 
-def _better(claim: Claim, measured: float, documented: float) -> bool:
-    direction = catalogued(split_key(claim.metric)[0]).direction
-    if claim.kind != "value" or direction == "none":
-        return False
-    return measured < documented if direction == "lower" else measured > documented
+def _direction(claim: Claim) -> str:
+    return catalogued(split_key(claim.metric)[0]).direction
+
+
+def _pushed(claim: Claim, evidence: Evidence) -> set[str]:
+    """Return what can not be said, since lost seeds count against their side: each may be worse than any number."""
+    sides = [(evidence.side, 1)] + ([(evidence.other, -1)] if evidence.other else [])
+    worse = {"lower": 1, "higher": -1}.get(_direction(claim))
+    pushed: set[str] = set()
+    for each, sign in sides:
+        if each.lost:
+            shift = None if worse is None else worse * sign
+            pushed |= {1: {"below"}, -1: {"above"}, None: {"below", "above"}}[shift] | {"equal"}
+    return pushed
+
+
+def lost(evidence: Evidence) -> str:
+    """Return how many seeds of each side gave no number, and how their runs ended; empty where all did."""
+    parts = []
+    for each in (evidence.side, evidence.other):
+        if each is not None and each.lost:
+            records = [r for r in each.records if r.identity.seed in each.lost]
+            ends = sorted({r.status if r.status != "done" else "no number" for r in records})
+            name, n = records[0].identity.variant, len(each.records)
+            parts.append(f"{name}: {len(records)} of {n} seeds lost ({', '.join(ends)})")
+    return "; ".join(parts)
 
 
 def to_json(verdict: Verdict) -> dict[str, Any]:
@@ -152,10 +301,14 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
         "source": claim.source,
         "documented": claim.documented,
         "verdict": verdict.verdict,
+        "label": verdict.label,
         "measured": None if interval is None else interval.mean,
         "low": None if interval is None else interval.low,
         "high": None if interval is None else interval.high,
+        "n": None if interval is None else interval.n,
         "seeds": list(verdict.values),
+        "p": verdict.p,
+        "discovered": verdict.discovered,
         "unit": claim.unit,
         "tier": verdict.tier,
         "experiment": claim.experiment,

@@ -16,7 +16,7 @@ from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.execution.progress import Display
 from bench.identity import is_current
-from bench.metrics.catalogue import MACHINE_METRICS, MACHINE_UNITS, metric, split_key
+from bench.metrics.catalogue import MACHINE_METRICS, is_time, split_key
 from bench.record import Record
 from bench.registry import registry
 from bench.report import manifest
@@ -57,8 +57,7 @@ def deviations(committed: Record, repeated: Record, tolerance: float) -> list[st
     """Return one line a metric of the method that did not repeat within a relative tolerance."""
     lines = []
     for key, before in committed.metrics.items():
-        name = split_key(key)[0]
-        if metric(name).unit in MACHINE_UNITS or name in MACHINE_METRICS:
+        if is_time(key) or split_key(key)[0] in MACHINE_METRICS:
             continue
         now = repeated.value(key)
         if now is None or not math.isclose(now, before.value, rel_tol=tolerance, abs_tol=1e-9):

@@ -11,7 +11,7 @@ import torch
 
 from bench.stats import paired_ratio
 from benchmarks import cnf_rate
-from benchmarks.cnf_arms import ARMS, CnfSetting, take_turns
+from benchmarks.cnf_arms import ARMS, CnfSetting, trained_in_turns
 from benchmarks.cnf_peers import PEERS, absence
 
 SETTINGS = {"2-D": CnfSetting(2, (64, 64, 64), 512), "43-D": CnfSetting(43, (256, 256, 256), 1000)}
@@ -39,7 +39,7 @@ def compare(setting: CnfSetting, steps: int) -> None:
     """Print for each arm: evaluations, time of a step and its share an evaluation, how often faster than the usual."""
     missing = {name: reason for name in PEERS if (reason := absence(name))}
     arms = ARMS | {name: arm for name, arm in PEERS.items() if name not in missing}
-    timings = take_turns({name: arm(setting) for name, arm in arms.items()}, steps)
+    timings = trained_in_turns({name: arm(setting) for name, arm in arms.items()}, steps)
     print(setting)
     for name, timing in timings.items():
         ratio = paired_ratio(timings["usual"].seconds, timing.seconds)

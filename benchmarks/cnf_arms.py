@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint_adjoint
 
+from bench.measure.clock import take_turns
 from benchmarks.counting import Counting, Step
 from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import Divergence
@@ -138,19 +140,15 @@ class Timing:
     backward: int
 
 
-def take_turns(trainings: Mapping[str, Iterator[Step]], steps: int) -> dict[str, Timing]:
+def trained_in_turns(trainings: Mapping[str, Iterator[Step]], steps: int) -> dict[str, Timing]:
     """Time trainings, which take turns at every step.
 
     On one thread CPU time is the wall time of an otherwise idle machine.
     """
     last = {name: [next(training) for _ in range(3)][-1] for name, training in trainings.items()}
-    timings = {
-        name: Timing([], s.counter.forward_evaluations, s.counter.backward_evaluations)
+    arms = {name: partial(next, training) for name, training in trainings.items()}
+    seconds = take_turns(arms, steps, time.process_time, warmup=0)
+    return {
+        name: Timing(seconds[name], s.counter.forward_evaluations, s.counter.backward_evaluations)
         for name, s in last.items()
     }
-    for _ in range(steps):
-        for name, training in trainings.items():
-            start = time.process_time()
-            next(training)
-            timings[name].seconds.append(time.process_time() - start)
-    return timings

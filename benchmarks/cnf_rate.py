@@ -24,10 +24,12 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from bench.measure.clock import in_turns
 from bench.stats import paired_ratio
 from benchmarks.cnf_arms import ARMS, SOLVER, CnfSetting
 from replications.flows.ode.onednn import available, product
@@ -35,6 +37,7 @@ from replications.flows.ode.step import compiled_steps, tableau
 
 SETTING = CnfSetting(43, (860, 860, 860), 1000, "softplus")
 TIMED = ("ours", "ours, compiled")
+STEP = "training step"
 REPEATS = 10
 """Plain products of each kind timed beside one step."""
 
@@ -92,12 +95,12 @@ def compare(arm: str, threads: int, rounds: int) -> None:
     kinds: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"torch": torch.mm}
     if available():
         kinds["oneDNN"] = product
-    plain: dict[str, list[float]] = {kind: [] for kind in kinds}
-    steps = []
-    for _ in range(rounds):
-        for kind, multiply in kinds.items():
-            plain[kind].append(rates.plain(multiply))
-        steps.append(rates.step())
+    rate = {kind: partial(rates.plain, multiply) for kind, multiply in kinds.items()} | {STEP: rates.step}
+    plain: dict[str, list[float]] = {kind: [] for kind in rate}
+    for order in in_turns(rate, rounds):
+        for kind in order:
+            plain[kind].append(rate[kind]())
+    steps = plain.pop(STEP)
     forward, backward = rates.evaluations
     print(
         f"  {arm:15} NFE {forward:3} + {backward:3}, {rates.work / 1e9:.0f} GFLOP, {threads} thread(s): "

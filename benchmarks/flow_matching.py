@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
+from bench.measure.clock import take_turns
 from bench.stats import paired_ratio
 from benchmarks.counting import Counting
 from benchmarks.flow_matching_arms import (
@@ -20,7 +22,6 @@ from benchmarks.flow_matching_arms import (
     FlowMatchingTask,
     Step,
     generation,
-    take_turns,
     training,
 )
 from benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
@@ -138,11 +139,19 @@ def _arms(peers: Iterable[str], generating: bool = False) -> list[str]:
     return [*here, *(f"{name}, compiled" for name in here), *OURS]
 
 
+def in_turns(arms: Mapping[str, Step], turns: int, steps: int = 1) -> dict[str, list[float]]:
+    """Return the CPU seconds of one step in each turn of each arm, after two turns to compile and to warm up.
+
+    On one thread CPU time is the wall time of an otherwise idle machine.
+    """
+    return take_turns(arms, turns, time.process_time, warmup=2, steps=steps)
+
+
 def compare_training(name: str, setting: FlowMatchingSetting) -> None:
     """Print a step by each method, ours beside the peer's."""
     for peer, its in PEERS.items():
         steps = {arm: train(setting, arm, its.method) for arm in _arms([peer])}
-        seconds = take_turns(steps, setting.turns, setting.steps)
+        seconds = in_turns(steps, setting.turns, setting.steps)
         report(f"training step, {name}, batch {setting.batch}, {its.method}", seconds)
 
 
@@ -150,7 +159,7 @@ def compare_generation(name: str, setting: FlowMatchingSetting) -> None:
     """Print a generation by each solver, with its evaluations."""
     arms = _arms(PEERS, generating=True)
     for solver in setting.solvers:
-        seconds = take_turns({arm: generate(setting, arm, solver)[0] for arm in arms}, setting.turns)
+        seconds = in_turns({arm: generate(setting, arm, solver)[0] for arm in arms}, setting.turns)
         nfe = {arm: evaluations(setting, arm, solver) for arm in arms}
         report(f"{SAMPLES} samples, {name}, {solver.protocol}", seconds, nfe)
 
@@ -172,7 +181,7 @@ def main() -> None:
         compare_generation(name, setting)
     for batch, size in COUPLED.items():
         arms = [arm for arm in _arms(["torchcfm"]) if "compiled" not in arm]
-        seconds = take_turns({arm: couple(size, arm) for arm in arms}, 30)
+        seconds = in_turns({arm: couple(size, arm) for arm in arms}, 30)
         report(f"exact coupling, {batch} of {size[1]} dimensions", seconds)
 
 

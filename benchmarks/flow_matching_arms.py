@@ -10,8 +10,7 @@ An eager step takes torch's own choice of AdamW, a compiled one its fused kernel
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -149,20 +148,3 @@ def generation(
     prior = ShapedNormal(tuple(x0.shape[1:]))
     flow = flow_of(velocity, prior, integration=Integration(solver, compiled=compiled))
     return torch.no_grad()(lambda: flow.decode(x0))
-
-
-def take_turns(arms: Mapping[str, Step], turns: int, steps: int = 1) -> dict[str, list[float]]:
-    """Return the CPU seconds of one step in each turn of each arm; a turn is so many steps.
-
-    One step alone would find the caches full of the other arms, as in no training. On one thread CPU time is the wall
-    time of an otherwise idle machine.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(-2, turns):  # two to compile and to warm up
-        for name, step in arms.items():
-            start = time.process_time()
-            for _ in range(steps):
-                step()
-            if turn >= 0:
-                seconds[name].append((time.process_time() - start) / steps)
-    return seconds

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint_adjoint
 
+from bench.measure.clock import quotient, take_turns
 from bench.measure.memory import peak_memory
 from bench.stats import fit_line
 from replications.flows.fields.mlp import MlpField
@@ -94,19 +93,6 @@ class Pass:
         return self.counter.forward_evaluations, self.counter.backward_evaluations
 
 
-def side_by_side(passes: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Return each pass's median wall time in seconds; the passes take turns, and in turn go first."""
-    seconds: dict[str, list[float]] = {name: [] for name in passes}
-    order = deque(passes)
-    for _ in range(rounds):
-        order.rotate()
-        for name in order:
-            start = time.perf_counter()
-            passes[name]()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def memory_slope(case: Case, gradient: str, method: str = "rk4") -> float:
     """Return the growth of a pass's peak memory in bytes a step, by a line through `STEPS`."""
     peaks = []
@@ -158,9 +144,10 @@ def ratios(rounds: int = 7) -> None:
             torch.compiler.reset()
             passes = {way: Pass(case, solver, way) for way in WAYS}
             evaluations = {way: work.evaluations() for way, work in passes.items()}
-            seconds = side_by_side(dict(passes), rounds)
+            turns = take_turns(passes, rounds, time.perf_counter, warmup=0)
+            seconds = {way: statistics.median(values) for way, values in turns.items()}
             for way, (forward, backward) in evaluations.items():
-                speed = seconds[REFERENCE] / seconds[way]
+                speed = quotient(turns[REFERENCE], turns[way])
                 what = f"{case_name:6} {solver_name:7} {way:20}"
                 print(f"{what} {1000 * seconds[way]:8.1f} {speed:6.2f}x   {forward} + {backward}", flush=True)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench.measure.memory import peak_memory
 from bench.stats import paired_ratio
-from benchmarks.cnf_arms import Timing, take_turns
+from benchmarks.cnf_arms import Timing, trained_in_turns
 from benchmarks.counting import Step
 from replications.flows.ode.onednn import available, product
 from replications.ot_flow.config import OTFlowConfig
@@ -127,7 +127,7 @@ def main(steps: int = 8) -> None:
     """Print times and rates at both settings, then the memory that a further step costs."""
     torch.set_num_threads(1)
     for name, setting in SETTINGS.items():
-        report(name, setting, take_turns({arm: training(setting, arm) for arm in ARMS}, steps))
+        report(name, setting, trained_in_turns({arm: training(setting, arm) for arm in ARMS}, steps))
     setting = SETTINGS["m = 64"]
     state = 4 * setting.batch * (setting.dim + 3)
     for arm in ("usual", "ours"):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.claim import load_claims
+from bench.registry import papers
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +33,9 @@ def test_the_readme_shows_what_the_report_holds():
     names, report = rows[0], {row[0]: row for row in rows}
     table = re.search(r"<!-- claims -->\n(.*?)\n<!-- end -->", (ROOT / "README.md").read_text(), re.S)
     header, _, *shown = [cells(line) for line in table[1].splitlines()]
-    assert shown
+    headlines = [c for c in load_claims() if c.headline]
+    assert {row[0].replace("\\", "") for row in shown} == {c.id for c in headlines}
+    assert {c.paper for c in headlines} == set(papers())
     for row in shown:
         assert row == [report[row[0]][names.index(name)] for name in header]
 

@@ -38,7 +38,9 @@ def list_(as_json: Json = False) -> None:
 def run(
     patterns: Annotated[list[str], typer.Argument(help="`lecture.*`, `neural_ode.mnist/odenet`, ...")],
     tier: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper.")] = "cpu",
-    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, ...", min=1)] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1)
+    ] = None,
     seed: Annotated[
         list[int] | None, typer.Option(help="One exact seed; may be given more than once.")
     ] = None,
@@ -64,7 +66,7 @@ def run(
     from bench.execution.run import Run
 
     check_device(device)
-    wanted = list(dict.fromkeys(seed or range(seeds)))
+    wanted = list(dict.fromkeys(seed)) if seed else None if seeds is None else list(range(seeds))
     planned = plan(patterns, tier, wanted, overrides(patterns, config, settings or []))
     with locked(out):
         bad: list[str] = []

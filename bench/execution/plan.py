@@ -33,12 +33,13 @@ class Job:
 def plan(
     patterns: Iterable[str],
     tier: str,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Job]:
     """Return the runs that patterns, tier and seeds name, seed by seed: an early stop leaves whole tables.
 
-    Experiments and variants that are not offered at the tier are left out.
+    Without seeds, each experiment's declared number of them. Experiments and variants that are not offered at the
+    tier are left out.
 
     Raises:
         UserError: unknown tier, a pattern without match, or nothing offered at the tier.
@@ -54,7 +55,13 @@ def plan(
             raise UserError(f"config overrides for {name}, which is not among the experiments of this call")
     for e, v in pairs:
         refuse_other_variants(e, v, tier, changes.get(e.name, {}))
-    return [Job(e, identify(e, v, tier, seed, changes.get(e.name))) for seed in seeds for e, v in pairs]
+    most = max(e.planned_seeds(tier) for e, _ in pairs)
+    return [
+        Job(e, identify(e, v, tier, seed, changes.get(e.name)))
+        for seed in (range(most) if seeds is None else seeds)
+        for e, v in pairs
+        if seeds is not None or seed < e.planned_seeds(tier)
+    ]
 
 
 def missing(

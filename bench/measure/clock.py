@@ -1,10 +1,16 @@
-"""Wall time of repeats: a median and a spread."""
+"""Wall time of repeats, a median and a spread; of arms in turns, and their quotient.
+
+Arms A, B... that are to be compared take turns, every second turn backwards: A B, B A, A B... In two neighbouring
+turns each arm stands at the same place on average, so a machine that slows down steadily costs both alike: with
+seconds a_j, b_j of turn j and a drift that is linear, (a_j + a_j+1) / (b_j + b_j+1) is the quotient without it.
+"""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +71,63 @@ def time_repeats(
         fn()
     values = tuple(_time_once(fn, device) for _ in range(repeats))
     return Timing(values, statistics.median(values), _interquartile_range(values))
+
+
+def in_turns(names: Iterable[str], turns: int) -> Iterator[tuple[str, ...]]:
+    """Yield the names once a turn, every second turn backwards.
+
+    >>> list(in_turns("AB", 3))
+    [('A', 'B'), ('B', 'A'), ('A', 'B')]
+    """
+    order = tuple(names)
+    for turn in range(turns):
+        yield order[::-1] if turn % 2 else order
+
+
+def take_turns(
+    arms: Mapping[str, Callable[[], object]],
+    turns: int,
+    clock: Callable[[], float],
+    *,
+    warmup: int = 1,
+    steps: int = 1,
+) -> dict[str, list[float]]:
+    """Return the seconds of a step of each arm in each turn.
+
+    Args:
+        arms: what takes one step, by name.
+        turns: of each arm.
+        clock: reads the time in seconds, once the device has finished.
+        warmup: unmeasured turns before.
+        steps: of an arm in one turn, more than one where a step alone would find the caches full of the others'.
+
+    Raises:
+        ValueError: fewer than one turn.
+    """
+    if turns < 1:
+        raise ValueError(f"turns must be at least 1, got {turns}")
+    for _, step in itertools.product(range(warmup * steps), arms.values()):
+        step()
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for order in in_turns(arms, turns):
+        for name in order:
+            start = clock()
+            for _ in range(steps):
+                arms[name]()
+            seconds[name].append((clock() - start) / steps)
+    return seconds
+
+
+def quotient(mine: Sequence[float], other: Sequence[float]) -> float:
+    """Return the median over neighbouring turns of (a_j + a_j+1) / (b_j + b_j+1); of a single turn, a / b.
+
+    >>> quotient([1.0, 4.0, 5.0], [2.0, 3.0, 6.0])  # equal arms on a machine that takes 1 s more at every step
+    1.0
+    """
+    if len(mine) == 1:
+        return mine[0] / other[0]
+    sums = ([a + b for a, b in itertools.pairwise(values)] for values in (mine, other))
+    return statistics.median(a / b for a, b in zip(*sums, strict=True))
 
 
 def _time_once(fn: Callable[[], object], device: str | torch.device) -> float:

@@ -21,12 +21,16 @@ class Metric:
         unit: of every value under this name; empty for a pure number.
         direction: which way is better; `none` where neither is.
         description: one sentence.
+        compares: whether it compares other quantities, which its qualifier names, as in `ratio[time: a/b]`.
+        default: unit of what it compares where the qualifier names nothing known.
     """
 
     name: str
     unit: str
     direction: Direction
     description: str
+    compares: bool = False
+    default: str = ""
 
 
 _METRICS = (
@@ -143,7 +147,19 @@ _METRICS = (
     Metric("nfe_test", "evaluations", "lower", "Evaluations in a forward pass on test data."),
     Metric("nfe_ratio", "", "none", "Quotient nfe_backward / nfe_forward, or as the qualifier says."),
     # Time
-    Metric("train_time", "s", "lower", "Wall time of the whole training, evaluation excluded."),
+    Metric(
+        "train_time",
+        "s",
+        "lower",
+        "Wall time of the whole training, without compilation, warm-up, data and evaluation.",
+    ),
+    Metric(
+        "warmup_time",
+        "s",
+        "lower",
+        "Wall time that a process's first training iteration takes above the median: compilation, first use.",
+    ),
+    Metric("data_time", "s", "lower", "Wall time in which a training's data is drawn, prepared and moved."),
     Metric("iteration_time", "s", "lower", "Wall time of one training iteration."),
     Metric(
         "iterations_to_target", "iterations", "lower", "Training iterations until a stated goal is reached."
@@ -165,7 +181,14 @@ _METRICS = (
     Metric("loglik_time", "s", "lower", "Wall time of the log-likelihoods of the protocol's points."),
     Metric("solve_time", "s", "lower", "Wall time of one solve."),
     Metric("time_slope", "s/step", "lower", "Slope of the time against the number of solver steps."),
-    Metric("overhead", "%", "lower", "Added cost relative to the reference, 100 (cost / reference - 1)."),
+    Metric(
+        "overhead",
+        "%",
+        "lower",
+        "Added cost relative to the reference, 100 (cost / reference - 1); cost is time if no other is named.",
+        compares=True,
+        default="s",
+    ),
     # Memory
     Metric("peak_memory", "bytes", "lower", "Peak of live tensor bytes above the level before."),
     Metric("resident_memory", "bytes", "lower", "Largest resident set of the run's process."),
@@ -186,9 +209,11 @@ _METRICS = (
     ),
     Metric("stiffness", "", "none", "max |Re lambda| / min |Re lambda| over the Jacobian's eigenvalues."),
     # Comparisons
-    Metric("scaling_exponent", "", "none", "Exponent p of cost ~ size^p."),
-    Metric("ratio", "", "none", "Quotient of two measured quantities, named by the qualifier."),
-    Metric("trend_slope", "", "none", "Slope of a fitted line, axes named by the qualifier."),
+    Metric("scaling_exponent", "", "none", "Exponent p of cost ~ size^p.", compares=True),
+    Metric(
+        "ratio", "", "none", "Quotient of two measured quantities, named by the qualifier.", compares=True
+    ),
+    Metric("trend_slope", "", "none", "Slope of a fitted line, axes named by the qualifier.", compares=True),
     Metric(
         "stability_limit",
         "",
@@ -200,9 +225,8 @@ _METRICS = (
 CATALOGUE: dict[str, Metric] = {m.name: m for m in _METRICS}
 """Every metric by name."""
 
-MACHINE_UNITS = frozenset({"s", "s/step"})
-MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio", "time_slope"})
-"""Metrics of the machine rather than of the method: they are not expected to repeat."""
+MACHINE_METRICS = frozenset({"resident_memory", "overhead", "ratio"})
+"""Metrics of the machine rather than of the method, as times are: they are not expected to repeat."""
 
 FORMER_UNITS = {"train_loss": ("nats",)}
 """Units that earlier records give for the same numbers."""
@@ -231,3 +255,29 @@ def split_key(key: str) -> tuple[str, str | None]:
     if match is None:
         raise UserError(f"malformed metric key {key!r}; write name or name[qualifier]")
     return match[1], match[2]
+
+
+def is_time(key: str) -> bool:
+    """Return whether a metric's value rests on wall times, by its unit or by those of what its qualifier compares.
+
+    >>> is_time("time_slope"), is_time("ratio[time: a/b]"), is_time("overhead[memory/b]"), is_time("nfe")
+    (True, True, False, False)
+
+    Raises:
+        UserError: an unknown metric or a malformed key.
+    """
+    name, qualifier = split_key(key)
+    found = metric(name)
+    units = [found.unit]
+    if found.compares:
+        words = re.findall(r"[a-z][a-z0-9_]*", qualifier or "")
+        units = [unit for word in words if (unit := _unit_of(word)) is not None] or [found.default]
+    return any("s" in unit.split("/") for unit in units)
+
+
+_QUANTITIES = {"time": "s", "memory": "bytes"}
+
+
+def _unit_of(word: str) -> str | None:
+    """Return the unit of a quantity that a qualifier names; None where the word is no quantity."""
+    return CATALOGUE[word].unit if word in CATALOGUE else _QUANTITIES.get(word)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.metrics.catalogue import MACHINE_METRICS, MACHINE_UNITS, metric, split_key
+from bench.metrics.catalogue import MACHINE_METRICS, is_time, split_key
 from bench.record import Record
 from bench.report.table import Column, Table, number
 
@@ -51,8 +51,7 @@ def rows(hidden: Hidden) -> Iterator[tuple[str, str, str, str, str]]:
             yield label, "status", shown.status, other.status, folder
             continue
         for key in dict.fromkeys([*shown.metrics, *other.metrics]):
-            name = split_key(key)[0]
-            if metric(name).unit in MACHINE_UNITS or name in MACHINE_METRICS:
+            if is_time(key) or split_key(key)[0] in MACHINE_METRICS:
                 continue
             mine, theirs = shown.value(key), other.value(key)
             if mine != theirs:

@@ -33,6 +33,7 @@ def page(report: Report) -> str:
         report=report,
         verdict_names=VERDICTS,
         counts=verdicts.counts(report.verdicts),
+        evidence=verdicts.evidence_counts(report.verdicts),
         papers=[_paper(key, report) for key in _papers(report)],
         smoke=_smoke_table(report.smoke),
         tiers=_tally((r.identity.tier for r in used), TIERS),

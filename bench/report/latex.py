@@ -13,6 +13,7 @@ _SPECIAL = {
     "_": r"\_\allowbreak{}", "/": r"/\allowbreak{}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}", "`": r"\textasciigrave{}", "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}", "§": r"\S{}",
     "–": "--", "—": "---", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'",
 }  # fmt: skip
 

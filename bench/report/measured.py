@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.experiment import TIERS, Experiment
-from bench.metrics.catalogue import split_key
+from bench.metrics.catalogue import is_time, split_key
 from bench.record import Record
 from bench.report.table import EMPTY, Column, Table, display_unit, narrowed, number
 from bench.stats import mean_interval
 
 CSV_HEADER = (
     "experiment", "variant", "tier", "seed", "status",
-    "metric", "value", "unit", "protocol", "n", "se", "message",
+    "metric", "value", "unit", "protocol", "n", "se", "shared", "message",
 )  # fmt: skip
+
+BESIDE_OTHERS = "‡"
+"""Marks a time of which a part was measured on a shared machine."""
 
 OLD_SEEDS = (
     "Some of these runs drew from random streams of schema 1; they are to be renewed (`cnf-bench status`)."
@@ -33,6 +36,11 @@ class Quantity:
     def values(self, records: Iterable[Record]) -> list[float]:
         """Return the values of those records that measured the key in this way."""
         return [m.value for r in records if (m := r.metrics.get(self.key)) and m.protocol == self.protocol]
+
+    def beside_others(self, record: Record) -> bool:
+        """Whether this is a time, and the record has it from a shared machine."""
+        timed = is_time(self.key) and record.shared is not None
+        return timed and bool(self.values([record]))
 
     @property
     def header(self) -> str:
@@ -77,6 +85,7 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
         *_protocol_notes(quantities),
         *([f"No record at this tier: {', '.join(absent)}."] if absent else []),
         *([OLD_SEEDS] if any("schema" in r.identity.seeded_by for r in records) else []),
+        *_sharing_notes(quantities, done),
     ]
     return Table(f"Measured, tier {tier}", caption, tuple(columns), tuple(rows), tuple(notes))
 
@@ -118,7 +127,9 @@ def _cell(quantity: Quantity, runs: Sequence[Record], divisor: float) -> str:
     text = number(interval.mean)
     if interval.high is not None:
         text += f" ± {number(interval.high - interval.mean, 2)}"
-    return text if len(values) == len(done) else f"{text} (n={len(values)})"
+    if len(values) < len(done):
+        text += f" (n={len(values)})"
+    return f"{text} {BESIDE_OTHERS}" if any(quantity.beside_others(run) for run in done) else text
 
 
 def _statuses(runs: Iterable[Record]) -> str:
@@ -140,6 +151,13 @@ def _protocol_notes(quantities: Sequence[Quantity]) -> Iterator[str]:
         if quantity.alone:
             lines.setdefault(quantity.protocol, {})[shown] = None
     yield from (f"{', '.join(keys)}: protocol {protocol}." for protocol, keys in lines.items())
+
+
+def _sharing_notes(quantities: Sequence[Quantity], records: Sequence[Record]) -> list[str]:
+    """Return what the mark of shared times means, with what they shared the machine with; nothing without any."""
+    found = {r.shared: None for r in records if any(q.beside_others(r) for q in quantities)}
+    reasons = ", ".join(sorted(map(str, found)))
+    return [f"{BESIDE_OTHERS}: timed on a shared machine ({reasons}); settles no claim."] if found else []
 
 
 def failures(experiment: Experiment, records: Iterable[Record]) -> list[Table]:
@@ -169,11 +187,15 @@ def failures(experiment: Experiment, records: Iterable[Record]) -> list[Table]:
 
 
 def csv_rows(experiment: Experiment, records: Iterable[Record]) -> Iterator[tuple[object, ...]]:
-    """Yield every seed's every number, in full precision; a run that measured nothing has one row."""
+    """Yield every seed's every number, in full precision; a run that measured nothing has one row.
+
+    `shared` says of a time what the run shared the machine with; empty where it ran alone.
+    """
     for record in in_order(experiment, records):
         i = record.identity
         head = (i.experiment, i.row, i.tier, i.seed, record.status)
         for key, m in record.metrics.items():
-            yield *head, key, m.value, m.unit, m.protocol, m.n, m.se, record.message
+            shared = record.shared if is_time(key) else None
+            yield *head, key, m.value, m.unit, m.protocol, m.n, m.se, shared, record.message
         if not record.metrics:
-            yield *head, *(None,) * 6, record.message
+            yield *head, *(None,) * 7, record.message

@@ -63,11 +63,15 @@ def distances(
 
 
 class Sampled(NamedTuple):
-    """Samples `(n, D)`, the NFE of their solve, and the median time of it in seconds."""
+    """Samples `(n, D)`, the NFE of their solve, the median time of it in seconds, and how far it is from reversible.
+
+    `inversion` holds the Euclidean distance of each point of the base from where its sample's code lies, `(n,)`.
+    """
 
     points: Tensor
     nfe: int
     seconds: float
+    inversion: Tensor
 
 
 @torch.no_grad()
@@ -84,7 +88,8 @@ def sampled(flow: CNF, base: Tensor, integration: Integration, repeats: int) -> 
     points = flow.decode(base, integration)
     nfe = flow.counter.forward_evaluations
     timing = time_repeats(partial(flow.decode, base, integration), device=base.device, repeats=repeats)
-    return Sampled(points, nfe, timing.median)
+    inversion = (flow.encode(points, integration) - base).double().norm(dim=1)
+    return Sampled(points, nfe, timing.median, inversion)
 
 
 class FewSteps(NamedTuple):

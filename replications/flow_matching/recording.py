@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from replications.flow_matching.points import Distances, Paths, Sampled
 from replications.flows.ode.solver import Solver
+from replications.tasks.recording import record_inversion
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -42,11 +43,16 @@ def record_distances(run: Run, found: Distances, n: int, protocol: str, qualifie
 
 
 def record_sampled(run: Run, found: Sampled, solver: Solver, repeats: int, qualifier: str = "") -> None:
-    """Record NFE and time of samples that one solver drew together, the time a median over the repeats."""
+    """Record NFE and time of samples that one solver drew together, the time a median over the repeats.
+
+    Of a solver that chooses its steps, also whether the flow inverts: without that its NFE means little.
+    """
     key, n = f"[{qualifier}]" if qualifier else "", len(found.points)
     run.metric(f"nfe{key}", found.nfe, f"{solver.protocol}/{n} points together")
     timed = f"{solver.protocol}/{n} points/median of {repeats}"
     run.metric(f"sampling_time{key}", found.seconds, timed, n)
+    if not solver.fixed:
+        record_inversion(run, found.inversion, f"{solver.protocol}/base to samples and back", qualifier)
 
 
 def record_paths(run: Run, found: Paths, solver: Solver) -> None:

@@ -18,7 +18,7 @@ NATIVE = "own solver"
 def record_own_likelihood(run: Run, found: Likelihood, protocol: str) -> None:
     """Record the likelihood of test points by the method's own solver, and what it took."""
     run.metric(f"nll[{NATIVE}]", found.nll, protocol, found.n, found.se)
-    run.metric(f"loglik_time[{NATIVE}]", found.seconds, f"{protocol}/{found.n} points", found.n)
+    run.metric(f"loglik_time[{NATIVE}]", found.seconds, f"{protocol}/{found.n} points/warm", found.n)
     run.metric(f"nfe_test[{NATIVE}]", found.nfe, protocol)
 
 

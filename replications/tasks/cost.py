@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
+import itertools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from torch import Tensor
 
+from bench.measure.clock import quotient, take_turns
 from bench.measure.memory import peak_memory
 from replications.flows.density.flow import Flow
 
@@ -45,7 +46,7 @@ def added_cost(flow: Flow, loss: Loss, plain: Loss, repeats: int, clock: Callabl
     """Return what a method adds to another's step, on the same weights, the two timed in turns.
 
     With t, n the time and the evaluations of a step and t', n' those of the other: 100 (t / t' - 1) and
-    100 (t n' / (n t') - 1), the medians over the repeats.
+    100 (t n' / (n t') - 1), quotients as `bench.measure.clock.quotient` takes them.
 
     Args:
         flow: whose gradient is taken.
@@ -54,17 +55,26 @@ def added_cost(flow: Flow, loss: Loss, plain: Loss, repeats: int, clock: Callabl
         repeats: steps of each, on the first batches.
         clock: reads the time in seconds, after the device has finished.
     """
-    steps, evaluations = [], []
-    for i in range(repeats):
-        (seconds, n), (seconds_plain, n_plain) = (_timed(flow, one, i, clock) for one in (loss, plain))
-        steps.append(100 * (seconds / seconds_plain - 1))
-        evaluations.append(100 * (seconds / n / (seconds_plain / n_plain) - 1))
-    return AddedCost(statistics.median(steps), statistics.median(evaluations))
+    arms = {"mine": Steps(flow, loss), "other": Steps(flow, plain)}
+    seconds = take_turns(arms, repeats, clock, warmup=0)
+    each = {
+        name: [t / n for t, n in zip(times, arms[name].evaluations, strict=True)]
+        for name, times in seconds.items()
+    }
+    return AddedCost(*(100 * (quotient(by["mine"], by["other"]) - 1) for by in (seconds, each)))
 
 
-def _timed(flow: Flow, loss: Loss, iteration: int, clock: Callable[[], float]) -> tuple[float, int]:
-    """Return the time of a step's loss and gradient, and its evaluations, forward and backward."""
-    flow.counter.reset()
-    start = clock()
-    loss(iteration).backward()
-    return clock() - start, flow.counter.forward_evaluations + flow.counter.backward_evaluations
+class Steps:
+    """A step's loss and gradient at iteration 0, 1... of each call, with its evaluations, forward and backward."""
+
+    def __init__(self, flow: Flow, loss: Loss) -> None:
+        self.flow, self.loss = flow, loss
+        self.iterations = itertools.count()
+        self.evaluations: list[int] = []
+
+    def __call__(self) -> None:
+        """Take the next one."""
+        self.flow.counter.reset()
+        self.loss(next(self.iterations)).backward()
+        counter = self.flow.counter
+        self.evaluations.append(counter.forward_evaluations + counter.backward_evaluations)

@@ -61,14 +61,25 @@ def record_training(run: Run, log: Log, protocol: str, last: int = 0) -> None:
     run.metric("nfe_forward[end]", statistics.fmean(log.nfe_forward[-last:]), tail, last)
     run.metric("nfe_backward", statistics.fmean(log.nfe_backward), f"{protocol}/mean", n)
     evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
-    run.metric("evaluation_time", log.train_time / evaluations, f"{protocol}/train_time over evaluations")
+    over = f"{timed(protocol)}/train_time over evaluations"
+    run.metric("evaluation_time", log.train_time / evaluations, over)
 
 
 def record_times(run: Run, log: Log, protocol: str, qualifier: str = "") -> None:
-    """Record the median time of an iteration and the time of all."""
-    key = f"[{qualifier}]" if qualifier else ""
-    run.metric(f"iteration_time{key}", log.iteration_time, f"{protocol}/median", len(log.seconds))
+    """Record the median time of an iteration and the time of all, and apart from them that of warm-up and data."""
+    key, protocol = f"[{qualifier}]" if qualifier else "", timed(protocol)
+    n = len(log.seconds)
+    run.metric(f"iteration_time{key}", log.iteration_time, f"{protocol}/median", n)
     run.metric(f"train_time{key}", log.train_time, protocol)
+    if 0 < len(log.starts) < n:  # what a single iteration would take warm is not known
+        run.metric(f"warmup_time{key}", log.warmup_time, f"{protocol}/above the median", len(log.starts))
+    if log.drawing:
+        run.metric(f"data_time{key}", sum(log.drawing), f"{protocol}/sum", n)
+
+
+def timed(protocol: str) -> str:
+    """Return the protocol of a training's times: it says eager where it does not say compiled."""
+    return protocol if "compiled" in protocol.split("/") else f"{protocol}/eager"
 
 
 def relabel(run: Run, key: str, label: str) -> None:
@@ -94,7 +105,7 @@ def record_likelihood(
     run.metric(f"nll{key}", nll, f"nll/{protocol}", measured.n, se)
     run.metric(f"bits_per_dim{key}", nll / bit, f"nll/{protocol}", measured.n, se / bit)
     run.metric(f"nfe_test{key}", measured.nfe, f"{protocol}/mean over batches")
-    run.metric(f"loglik_time{key}", measured.seconds, f"{protocol}/{measured.n} points")
+    run.metric(f"loglik_time{key}", measured.seconds, f"{protocol}/{measured.n} points/warm")
 
 
 def record_solver_error(run: Run, error: Tensor, integration: Integration) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.measure.clock import reader
 from replications.flows.density.flow import Flow
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
@@ -18,6 +19,11 @@ from replications.tasks.recording import record_training
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
+
+
+def training_clock(run: Run) -> TrainingClock:
+    """Return a clock for a training, by which its data is drawn."""
+    return TrainingClock(reader(run.device))
 
 
 def fit(
@@ -30,6 +36,7 @@ def fit(
     plain: Loss | None = None,
     repeats: int = 1,
     on_iteration: Callable[[int], None] | None = None,
+    clock: TrainingClock | None = None,
 ) -> Log:
     """Train a flow in place; record training, memory, and the cost over another method's.
 
@@ -43,14 +50,15 @@ def fit(
         plain: the loss of the method that the cost is compared with; None where there is nothing to compare.
         repeats: timed steps of each.
         on_iteration: called with the iteration after each step.
+        clock: by which `loss` draws its data; see `training_clock`.
     """
-    log = train(run, flow, loss, settings, validate, on_iteration, counter=flow.counter)
+    log = train(run, flow, loss, settings, validate, on_iteration, counter=flow.counter, clock=clock)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
     record_training(run, log, protocol)
     run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)
     if plain is not None:
-        added = added_cost(flow, loss, plain, repeats, reader(run.device))
-        protocol = f"{protocol}/median over {repeats} steps of each in turn, trained weights"
+        added = added_cost(flow, loss, plain, repeats, clock or reader(run.device))
+        protocol = f"{protocol}/median over {repeats} turns forth and back, trained weights"
         run.metric("overhead[step]", added.step, protocol, repeats)
         run.metric("overhead[evaluation]", added.evaluation, f"{protocol}, time an evaluation", repeats)
     return log
@@ -81,9 +89,12 @@ def fit_by(
         on_iteration: called with the iteration after each step.
     """
 
+    clock = training_clock(run)
+    drawn = clock.drawn(batch)
+
     def loss(iteration: int, config: Any = config) -> Tensor:
         draws = run.torch_generator(f"probes/{iteration}")
-        return method.objective(flow, batch(iteration), config, draws)
+        return method.objective(flow, drawn(iteration), config, draws)
 
     less = method.plain(config)
     plain = None if less == config else lambda i: loss(i, less)
@@ -91,4 +102,4 @@ def fit_by(
         protocol or f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
     )
     repeats = 1 if plain is None else config.repeats
-    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration)
+    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration, clock)

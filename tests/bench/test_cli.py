@@ -20,16 +20,14 @@ def cli(*arguments, cwd=None):
 @pytest.fixture
 def results(fake_paper, tmp_path):
     out = tmp_path / "results"
-    done = cli(
-        "run", "fake.act/plain", "fake.act/double", "--tier", "cpu", "--seeds", 2, "--jobs", 2, "--out", out
-    )
+    done = cli("run", "fake.act/plain", "fake.act/double", "--tier", "cpu", "--jobs", 2, "--out", out)
     assert done.returncode == 0, done.stderr
     return out
 
 
 def test_the_verbs_work_one_after_the_other(results):
-    again = cli("run", "fake.act/plain", "--tier", "cpu", "--seeds", 2, "--out", results)
-    assert "0 runs to do, 2 already recorded" in again.stderr
+    again = cli("run", "fake.act/plain", "--tier", "cpu", "--out", results)
+    assert "0 runs to do, 3 already recorded" in again.stderr  # as many seeds as are declared
     record = next((results / "records" / "fake.act").glob("plain.cpu.s0.*.json"))
     shown = cli("show", record)
     assert shown.returncode == 0

@@ -117,6 +117,21 @@ def test_mean_of_point_features_is_the_characteristic_function():
     np.testing.assert_allclose(found[:32] + 1j * found[32:], expected, atol=5 / math.sqrt(32 * 40000))
 
 
+def test_frequencies_of_point_features_are_eight_directions_at_four_radii():
+    found = PointFeatures().frequencies.T.reshape(4, 8, 2)
+    for i, radius in enumerate((0.5, 1.0, 2.0, 4.0)):
+        for j in range(8):
+            turn = math.pi * j / 8
+            assert found[i, j].tolist() == pytest.approx([radius * math.cos(turn), radius * math.sin(turn)])
+
+
+def test_the_network_of_digits_has_the_stated_layers():
+    """Two convolutions of 3 x 3, 1 to 16 to 32 channels, 64 features of 7 x 7 x 32, ten classes."""
+    network = mnist_cnn.Network(torch.Generator())
+    counts = [16 * 9 + 16, 32 * 16 * 9 + 32, 64 * 32 * 49 + 64, 10 * 64 + 10]
+    assert sum(p.numel() for p in network.parameters()) == sum(counts)
+
+
 def test_logits_of_points_are_the_posterior_of_the_two_moons():
     x = np.array([[0.3, 1.1], [1.0, -1.2], [-1.1, 0.6], [0.4, 0.2]])
 

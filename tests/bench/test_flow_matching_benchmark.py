@@ -19,7 +19,6 @@ from benchmarks.flow_matching_arms import (
     FlowMatchingTask,
     Step,
     perceptron,
-    take_turns,
     training,
 )
 from benchmarks.flow_matching_peers import PEERS, absence, plan_sampler
@@ -109,14 +108,6 @@ def test_arms_couple_the_same_points() -> None:
         for result in ((couple((9, 2), "ours")(),), couple((9, 2), "torchcfm")())
     ]
     assert rows[1] <= rows[0]  # torchcfm draws with replacement
-
-
-def test_a_turn_is_as_many_steps_for_every_arm() -> None:
-    calls: list[str] = []
-    arms = {name: (lambda name=name: calls.append(name)) for name in "ab"}
-    seconds = take_turns(arms, turns=3, steps=2)
-    assert calls == ["a", "a", "b", "b"] * 5  # two turns to warm up
-    assert all(len(times) == 3 and min(times) > 0 for times in seconds.values())
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from torch import nn
 from torchdiffeq import odeint
 
 from bench.measure import clock
-from bench.measure.clock import synchronize, time_repeats
+from bench.measure.clock import in_turns, quotient, synchronize, take_turns, time_repeats
 from bench.measure.environment import environment, source_state
 from bench.measure.memory import peak_memory, resident_peak
 
@@ -226,6 +227,59 @@ def test_synchronize_waits_for_cuda_only_where_asked(monkeypatch):
     assert waited == []
     synchronize("cuda:1")
     assert waited == ["cuda:1"]
+
+
+class Drifting:
+    """A machine that takes 0.3 s more of each piece of work than of the one before; or 30 % of the first."""
+
+    def __init__(self, added: bool) -> None:
+        self.now, self.done, self.added = 0.0, 0, added
+
+    def work(self, seconds: float) -> None:
+        late = 0.3 * self.done
+        self.now += seconds + late if self.added else seconds * (1 + late)
+        self.done += 1
+
+
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("turns", [2, 3, 8])
+def test_in_turns_forth_and_back_a_drift_cancels(added: bool, turns: int) -> None:
+    seconds = {"a": 2.0, "b": 2.0 if added else 5.0, "c": 1.0}
+    machine = Drifting(added)
+    arms = {name: partial(machine.work, value) for name, value in seconds.items()}
+    found = take_turns(arms, turns, lambda: machine.now)
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(seconds, turns)
+    assert quotient(found["a"], found["b"]) == pytest.approx(seconds["a"] / seconds["b"])
+
+
+def test_one_arm_after_the_other_would_take_a_drift_for_a_difference() -> None:
+    machine, found = Drifting(added=False), {}
+    for name in "ab":
+        (found[name],) = take_turns(
+            {name: partial(machine.work, 2.0)}, 2, lambda: machine.now, warmup=0
+        ).values()
+    assert quotient(found["a"], found["b"]) < 0.7
+
+
+def test_one_late_turn_of_many_is_not_the_quotient() -> None:
+    assert quotient([1.0, 1.0, 1.0, 99.0], [2.0] * 4) == 0.5
+    assert quotient([3.0], [2.0]) == 1.5
+
+
+def test_a_turn_is_so_many_steps_and_the_warm_up_is_not_timed() -> None:
+    now, done = [0.0], []
+
+    def step(name: str, seconds: float) -> None:
+        done.append(name)
+        now[0] += seconds
+
+    arms = {"a": partial(step, "a", 2.0), "b": partial(step, "b", 3.0)}
+    found = take_turns(arms, 2, lambda: now[0], warmup=1, steps=2)
+    assert "".join(done) == "abab" + "aabb" + "bbaa"
+    assert found == {"a": [2.0, 2.0], "b": [3.0, 3.0]}
+    assert list(in_turns("abc", 2)) == [("a", "b", "c"), ("c", "b", "a")]
+    with pytest.raises(ValueError, match="at least 1"):
+        take_turns(arms, 0, lambda: now[0])
 
 
 # -- environment --------------------------------------------------------------------------------------------

@@ -13,20 +13,22 @@ import pytest
 from bench.claim import Claim, load_claims
 from bench.errors import UserError
 from bench.identity import identify
+from bench.inference import smallest_effect
 from bench.metrics.catalogue import metric, split_key
 from bench.record import Curve, Measured, Record, read_all, write
 from bench.registry import ENTRY_POINTS, registry
-from bench.report import latex, markdown, measured, style, verdicts
+from bench.report import corrections, latex, markdown, measured, style, verdicts
 from bench.report.build import build
 from bench.report.content import collect
 from bench.report.html import page
 from bench.report.show import show
-from bench.stats import mean_interval
+from bench.stats import mean_interval, paired_ratio
 from bench.verdict import Verdict, judge_all
 
 ENVIRONMENT = {
     "commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.0", "python": "3.11"},
     "cpu": "Test CPU", "cores": 2, "threads": 1, "device": "cpu", "gpu": None,
+    "jobs": 1,
 }  # fmt: skip
 
 
@@ -241,6 +243,41 @@ def test_a_column_has_one_unit(fake):
     assert [row[2:] for row in table.rows] == [("3", "2"), ("0.5000", "250")]
 
 
+def test_a_time_from_a_shared_machine_is_marked_and_no_other_number_is(fake):
+    experiment = replace(fake, metrics=("solve_time", "max_error"))
+
+    def run(variant, seed, **environment):
+        record = made(experiment, variant, seed, [("solve_time", 2.0), ("max_error", 3.0)])
+        record.environment = ENVIRONMENT | environment
+        return record
+
+    foreign = "other processes used 0.8 cores"
+    runs = [run("plain", 0), run("plain", 1, shared=foreign), run("double", 0), run("double", 1)]
+    table = measured.tables(experiment, runs)[0]
+    assert [row[2:] for row in table.rows] == [("2 ± 0 ‡", "3 ± 0"), ("2 ± 0", "3 ± 0")]
+    note = f"‡: timed on a shared machine ({foreign}); settles no claim."
+    assert table.notes[-1] == note
+    assert f"- {note}" in markdown.render(table)
+    assert r"\textdaggerdbl{}: timed on a shared machine" in latex.render(table)
+    rows = [dict(zip(measured.CSV_HEADER, row, strict=True)) for row in measured.csv_rows(experiment, runs)]
+    assert [(r["variant"], r["seed"], r["metric"]) for r in rows if r["shared"]] == [
+        ("plain", 1, "solve_time")
+    ]
+    alone = measured.tables(experiment, [run("plain", 0)])[0]
+    assert not [text for text in (*alone.notes, *alone.rows[0]) if "‡" in text]
+
+
+def test_eager_and_compiled_times_have_a_column_each(fake):
+    experiment = replace(fake, metrics=("train_time",))
+    runs = [
+        made(experiment, "plain", 0, [("train_time", 1.0, "p/eager")]),
+        made(experiment, "plain", 1, [("train_time", 3.0, "p/compiled")]),
+    ]
+    table = measured.tables(experiment, runs)[0]
+    assert [c.header for c in table.columns[2:]] == ["train_time by p/eager", "train_time by p/compiled"]
+    assert table.rows[0][2:] == ("1 (n=1)", "3 (n=1)")
+
+
 def test_the_csv_has_every_seed_in_full_precision(fake, records):
     text = io.StringIO()
     csv.writer(text).writerows([measured.CSV_HEADER, *measured.csv_rows(fake, records[:7])])
@@ -291,14 +328,50 @@ def test_corrections_give_source_measurement_and_reason(records):
         "z.is", "zoo", "score is 8.5", "Table 9", "text", "read", verdict="impossible", note="max is 2"
     )
     found = [*judged(records), Verdict(impossible, "impossible", reason=impossible.note)]
-    text = verdicts.corrections(found)
+    text = corrections.document(found)
     assert (
         text.index("## fake") < text.index("### fake.error") < text.index("## zoo") < text.index("### z.is")
     )
     assert "fake.double" not in text
     assert "- Source (Table 1): the error is 0.5 (0.5 †)" in text
-    assert "3 seeds, tier cpu, fake.act/plain" in text
+    assert r"3 seeds, tier cpu (own setting), fake.act/plain" in text
     assert "- Why: max is 2" in text
+    assert "3 or more seeds of fake.act/plain whose interval meets the limit" in text
+
+
+def test_the_smallest_visible_effect_is_that_of_the_seeds_scatter():
+    """Power 0.8 at 5 % from 3 seeds needs 3.264 standard deviations (the noncentral t of 2 degrees of freedom)."""
+    apart = Verdict(claim_of(), "not reproduced", mean_interval([1.0, 2.0, 3.0]))
+    assert corrections.visible(apart) == f"{smallest_effect(3):.2g}"
+    quotient = claim_of(kind="order", against={"variant": "double"}, relation="<")
+    halves = Verdict(quotient, "not reproduced", paired_ratio([1.0, 2.0, 4.0], [1.0, 1.0, 1.0]))
+    assert corrections.visible(halves) == f"a factor of {2 ** smallest_effect(3):.4g}"
+    exact = Verdict(claim_of(), "not reproduced", mean_interval([1.0]))
+    assert corrections.visible(exact) == "any: the number involves no chance"
+
+
+def claim_of(**changes):
+    return Claim("f.c", "fake", "t", "w", **({"kind": "value", "source": "read", "value": 1.0} | changes))
+
+
+def test_verdicts_are_counted_apart_by_evidence_and_by_what_holds_as_a_family():
+    def verdict(name, label="own setting", discovered=None):
+        return Verdict(claim_of(), name, label=label, discovered=discovered)
+
+    found = [verdict("reproduced", discovered=True), verdict("reproduced", discovered=False)]
+    found += [
+        verdict("not reproduced", "by construction"),
+        verdict("inconclusive"),
+        verdict("reproduced", ""),
+    ]
+    table = verdicts.evidence_counts(found)
+    assert {row[0]: row[1:] for row in table.rows} == {
+        "own setting": ("2 (1)", "0", "0"),
+        "transfer": ("0", "0", "0"),
+        "derived": ("0", "0", "0"),
+        "by construction": ("0", "0", "1"),
+        "argument": ("1", "0", "0"),
+    }
 
 
 def test_claims_csv_has_one_row_a_claim_and_every_seed(records, tmp_path):

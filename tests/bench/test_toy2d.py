@@ -30,6 +30,15 @@ def test_halves_of_a_draw_have_one_density(name: str) -> None:
     assert (np.abs(first.mean(0) - second.mean(0)) < error).all()
 
 
+def test_the_two_coordinates_of_the_spirals_are_shifted_apart() -> None:
+    """Near the centre r = phi is small, so that points are a shift U(0, 1/2)^2 / 3 and noise of 0.1."""
+    points = toy2d.draw("2spirals", 400_000, rng())
+    inner = points[np.abs(points).max(1) < 0.2]
+    x, y = inner.T
+    assert len(inner) > 300
+    assert abs(np.corrcoef(x * np.sign(x), y * np.sign(y))[0, 1]) < 0.2
+
+
 Points = NDArray[np.float64]
 
 

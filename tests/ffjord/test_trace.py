@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from replications.ffjord.experiments.trace.run import (
     measure,
     record_exponent,
     record_moments,
+    record_quotients,
     variance_of_means,
+    weight,
 )
 from replications.flows.density.cnf import CNF
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.priors import StandardNormal
-from replications.flows.fields.mlp import MlpField
-from replications.tasks.trace.methods import TraceMethod
 
 T = torch.tensor(0.5, dtype=torch.float64)
 
@@ -85,23 +86,31 @@ def test_bias_variance_and_their_errors_are_those_of_the_draws(tmp_path: Path) -
     assert run.curves["variance/K[gaussian]"].y[0] == pytest.approx(variance)
 
 
-def test_a_method_is_warmed_up_timed_and_weighed() -> None:
-    field = MlpField(3, (4,), generator()).double()
-    done: list[int] = []
+def test_methods_are_warmed_up_timed_in_turns_and_weighed() -> None:
+    done: list[str] = []
     kept: list[Tensor] = []
 
-    def work(field: MlpField, t: Tensor, x: Tensor, eps: Tensor) -> None:
-        done.append(len(x))
+    def work(name: str) -> None:
+        done.append(name)
         kept[:] = [torch.empty(1000, dtype=torch.uint8)]
 
-    series = Series([], [], [])
-    method = TraceMethod(lambda n, b: 0, work)
-    measure(series, method, field, normal(5, 3), normal(1, 5, 3), repeats=4, weigh=False)
-    assert done == [5] * (2 + 4)  # two that are not timed
-    assert (series.dims, len(series.seconds), series.memory) == ([3], 1, [])
-    measure(series, method, field, normal(5, 3), normal(1, 5, 3), repeats=1, weigh=True)
-    assert len(done) == 6 + 2 + 1 + 1
-    assert series.memory == [1000]
+    found = {"a": Series(), "b": Series()}
+    measure(found, 3, {name: partial(work, name) for name in found}, 3, "cpu")
+    assert "".join(done) == "abab" + "abbaab"  # two of each that are not timed
+    assert [(each.dims, len(each.turns[0]), each.memory) for each in found.values()] == [([3], 3, [])] * 2
+    assert found["a"].seconds == [sorted(found["a"].turns[0])[1]]
+    assert weight(partial(work, "a"), "cpu") == 1000
+
+
+def test_a_quotient_is_one_of_turns(tmp_path: Path) -> None:
+    """Equal methods, a machine that takes a second more at every call: a b, b a, a b."""
+    names = ("exact", "loop", "hutchinson-1", "field", "vjp", "vjp, parameters")
+    run = Run(identify(TRACE, "fixed", "smoke", 0), tmp_path)
+    slow, other = [[1.0, 4.0, 5.0]] * 3, [[2.0, 3.0, 6.0]] * 3
+    found = {name: Series([2, 4, 8], slow if name == "exact" else other) for name in names}
+    record_quotients(run, found, "hutchinson-1", "p")
+    assert run.metrics["ratio[time: exact/hutchinson-1]"].value == pytest.approx(1.0)
+    assert run.metrics["scaling_exponent[exact over hutchinson-1: time/D]"].value == pytest.approx(0.0)
 
 
 class Linear(nn.Module):

@@ -46,7 +46,7 @@ def test_iterations_and_seconds_to_target_are_those_of_the_first_of_both(run: Ru
     protocols = {key: m.protocol for key, m in run.metrics.items()}
     assert protocols["iterations_to_target[kl]"] == "KL <= 0.1 nats, two in a row/40 points"
     assert protocols["time_to_target[wasserstein2]"] == (
-        "W2 <= 1.5 x data against data, two in a row/40 points"
+        "W2 <= 1.5 x data against data, two in a row/40 points/eager"
     )
     assert protocols["wasserstein2[validation data]"] == "exact/40 points/mean of 3 sets of other data"
 

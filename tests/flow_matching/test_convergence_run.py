@@ -29,6 +29,7 @@ from replications.flow_matching.method import METHODS, draw, objective
 from replications.flows.density import evaluate as measured
 from replications.flows.density.integration import DEFAULT, Integration
 from replications.flows.ode.solver import Solver
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.log import Log
 from replications.tasks.density2d.evaluation import fresh
 
@@ -95,7 +96,8 @@ def test_a_validation_is_outside_the_clock(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Validation, "__call__", slow)
     _, _, log = trained(tmp_path, "fm", **lasting("fm", 4), validate_every=1)
-    assert log.seconds == [1.0] * 4
+    assert log.seconds == [2.0] * 4  # from the start to the data, from the data to the end
+    assert log.drawing == [1.0] * 4
     assert next(now) > 4000
 
 
@@ -141,7 +143,7 @@ def test_each_loss_is_that_of_its_method_on_the_iterations_points(tmp_path: Path
     for variant in VARIANTS:
         run, config = blank(tmp_path, variant), configured(variant, tolerance=1e-6)
         flow = untrained(run, config)
-        loss, protocol = convergence.loss_of(run, flow, config)
+        loss, protocol = convergence.loss_of(run, flow, config, TrainingClock())
         x = fresh(run, "moons").batch(4, config.batch).points
         if variant == "cnf":
             tight = Integration(Solver(rtol=1e-9, atol=1e-9))
@@ -160,7 +162,7 @@ def test_maximum_likelihood_trains_at_the_configs_tolerance(tmp_path: Path) -> N
     for tolerance in (1e-2, 1e-6):
         run, config = blank(tmp_path, "cnf"), configured("cnf", tolerance=tolerance)
         flow = untrained(run, config)
-        convergence.loss_of(run, flow, config)[0](0)
+        convergence.loss_of(run, flow, config, TrainingClock())[0](0)
         spent[tolerance] = flow.counter.forward_evaluations
     assert spent[1e-6] > 1.5 * spent[1e-2]
 

@@ -160,7 +160,7 @@ def test_likelihood_of_the_untrained_flow_is_the_priors(tmp_path: Path) -> None:
         assert found.n == 50
     assert run.metrics["bits_per_dim[K=2]"].protocol.endswith("uniform noise, K=2")
     assert run.metrics["nfe_test"].n == 2  # one batch, twice
-    assert run.metrics["loglik_time"].protocol.endswith("/50 images, K=2")
+    assert run.metrics["loglik_time"].protocol.endswith("/50 images, K=2/warm")
 
 
 def test_the_likelihood_is_of_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_a_distance_of_two_laws_is_named_by_them(run: Run) -> None:
 
 
 def test_samples_have_their_evaluations_and_time(run: Run) -> None:
-    drawn = Sampled(torch.zeros(40, 2), nfe=26, seconds=0.5)
+    drawn = Sampled(torch.zeros(40, 2), nfe=26, seconds=0.5, inversion=torch.tensor([1.0, 3.0] * 20))
     recording.record_sampled(run, drawn, Solver(), repeats=3)
     recording.record_sampled(
         run, drawn._replace(nfe=4), Solver("euler", steps=4), repeats=3, qualifier="euler-4"
@@ -47,6 +47,7 @@ def test_samples_have_their_evaluations_and_time(run: Run) -> None:
     assert found(run) == {
         "nfe": (26, None, "dopri5-1e-5/40 points together"),
         "sampling_time": (0.5, None, "dopri5-1e-5/40 points/median of 3"),
+        "inversion_error": (2.0, None, "dopri5-1e-5/base to samples and back/Euclidean"),
         "nfe[euler-4]": (4, None, "euler-4/40 points together"),
         "sampling_time[euler-4]": (0.5, None, "euler-4/40 points/median of 3"),
     }

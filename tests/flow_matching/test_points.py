@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from planted_velocities import Fixed, Growing, Turning, normal
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.metrics.classification import c2st
 from bench.metrics.transport import mmd, sliced_wasserstein2
@@ -60,7 +60,20 @@ def test_samples_are_decoded_and_their_evaluations_are_those_of_one_solve(method
     found = points.sampled(trained, base, points.equal_steps(method, 6), repeats=3)
     assert found.nfe == nfe
     torch.testing.assert_close(found.points, base + C)
+    assert found.inversion.max() < 1e-6  # a shift inverts
     assert found.seconds > 0
+
+
+def test_a_solve_that_does_not_invert_is_seen() -> None:
+    """One Euler step of dx/dt = a x, T = 1, and one back: z (1 + a)(1 - a), wherever the time runs."""
+
+    class Linear(nn.Module):
+        def forward(self, t: Tensor, x: Tensor) -> Tensor:
+            return 0.5 * x
+
+    base = normal(5)
+    found = points.sampled(flow(Linear()), base, points.equal_steps("euler", 1), repeats=1)
+    torch.testing.assert_close(found.inversion, 0.25 * base.double().norm(dim=1), rtol=1e-5, atol=1e-6)
 
 
 def test_a_time_is_the_median_of_as_many_solves_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

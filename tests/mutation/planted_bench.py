@@ -6,8 +6,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "standard deviation for a standard error": (" / math.sqrt(x.size)", ""),
         "quantile of one side": ("(1 + level) / 2))", "level))"),
         "as many degrees of freedom as values": (
-            "_student_t(x.size - 1, level)",
-            "_student_t(x.size, level)",
+            "student_t(x.size - 1, level)",
+            "student_t(x.size, level)",
         ),
         "arithmetic mean of ratios": ("_log(x) - _log(y), level", "np.log(1 + x) - np.log(1 + y), level"),
         "error of a slope over n points": ("/ (u.size - 2) / spread", "/ u.size / spread"),
@@ -16,41 +16,142 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "generator.permutation(x.size)",
         ),
     },
-    ("bench/verdict.py", "test_verdict"): {
-        "tolerance of the measured number": (
-            "claim.tolerance * abs(target)",
-            "claim.tolerance * abs(interval.mean)",
+    ("bench/claim.py", "test_verdict"): {
+        "margin: tolerance of nothing": ("target - self.tolerance * abs(target)", "target - self.tolerance"),
+        "margin: not the reciprocal's": ("target / (1 + self.tolerance)", "target * (1 - self.tolerance)"),
+        "margin: the absolute one forgotten": ("if self.tolerance_abs is not None:", "if False:"),
+    },
+    ("bench/verdict.py", "test_verdict test_evidence test_seeds"): {
+        "the mean settles a bound": ("found = side(interval, limit)", "found = side(estimate(0.01), limit)"),
+        "a ratio upside down": (
+            "_scaled(quotient, claim.scale, a, b)[0]",
+            "_scaled(quotient, claim.scale, b, a)[0]",
         ),
-        "half of the interval is enough": ('{"<": high < limit', '{"<": low < limit'),
-        "the mean settles a bound": ('">=": low >= limit', '">=": interval.mean >= limit'),
-        "a ratio upside down": ("else a / b)", "else b / a)"),
-        "the scale forgotten": (" * claim.scale for", " for"),
-        "a run that diverged counts": ('or base is None or record.status != "done"', "or base is None"),
-        "paired by place, not by seed": (
-            "by_seed.get(record.identity.seed)",
-            "next(iter(by_seed.values()), None)",
+        "the scale forgotten": (
+            "scaled(estimator(*samples, level), scale)",
+            "scaled(estimator(*samples, level), 1.0)",
         ),
-        "the claim's own tier not asked for": ("TIERS.index(tier) < TIERS.index(claim.tier)", "False"),
-        "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
-        "lower is better for all": ('if direction == "lower" else', 'if direction != "none" else'),
-        "numbers of two derivations of seeds together": (
-            'else "task") == seeding',
-            'else "task") in SEEDINGS',
+        "quotients averaged as they are": (
+            "quotient = paired_ratio if min(*a, *b) > 0 else fieller_ratio",
+            "quotient = fieller_ratio",
+        ),
+        "the claim's own tier not asked for": (
+            "TIERS.index(evidence.tier) < TIERS.index(claim.tier)",
+            "False",
+        ),
+        "lower is better for all": (
+            '{"lower": "below", "higher": "above"}',
+            '{"lower": "below", "higher": "below"}',
         ),
         "smoke records settle": ('if r.identity.tier != "smoke" and not', "if not"),
         "overridden records settle": ("and not r.identity.overrides and", "and"),
+        "records that may not settle it settle it": ("if evidence.refusal:", "if False:"),
+        "numbers of two kinds put together": ("if evidence.mixed:", "if False:"),
+        "sharing: shared times settle": ("if evidence.shared:", "if False:"),
+        "one seed settles by chance": ("if not claim.deterministic:", "if False:"),
+        "lost seeds do not count": (
+            "if found is not None and found in _pushed",
+            "if False and found in _pushed",
+        ),
+        "lost seeds count for their side": ('{"lower": 1, "higher": -1}', '{"lower": -1, "higher": 1}'),
+        "lost seeds of the other side count as one's own": (
+            "[(evidence.other, -1)]",
+            "[(evidence.other, 1)]",
+        ),
+        "independent seeds paired": ("if not evidence.paired:", "if False:"),
+        "one family for all papers": ("if v.claim.paper == paper and", "if"),
+        "p of one of two tests": ("2 * min(tests)", "min(tests)"),
+    },
+    ("bench/evidence.py", "test_verdict test_evidence test_seeds"): {
+        "lowest tier first": ("for tier in reversed(TIERS)", "for tier in TIERS"),
+        "numbers of two derivations of seeds together": (
+            ' and ("schema" in identity.seeded_by) == old',
+            "",
+        ),
+        "seeds beyond the declared ones": ("identity.seed < n", "identity.seed >= 0"),
+        "fewer seeds than declared": ("missing := n - len(each.records)", "missing := 0"),
+        "a run that diverged counts": ('if r.status == "done" and key in r.metrics', "if key in r.metrics"),
+        "protocols averaged": ("len(each.protocols) > 1", "len(each.protocols) > 9"),
+        "protocols compared": ("if claim.across else", "if True else"),
+        "protocols: compiled beside eager": (
+            "for each in (side, other)}) > 1:",
+            "for each in (side, other)}) > 2:",
+        ),
+        "protocols: those of the other side not looked at": (
+            "    for each in (side, other):\n        if each is not None and len(each.protocols) > 1:",
+            "    for each in (side,):\n        if each is not None and len(each.protocols) > 1:",
+        ),
+        "sharing: the other side not looked at": (
+            "records = (*side.records, *(other.records if other else ()))\n    found = {r.identity.seed",
+            "records = side.records\n    found = {r.identity.seed",
+        ),
+        "sharing: of every metric": ("if not any(is_time(key) for key in", "if not any(True for key in"),
+        "machines put together": ("if len(found) > 1:", "if len(found) > 9:"),
+        "threads do not matter": (", {e.get('threads', '?')} threads", ""),
+        "any inversion will do": ("if measured.value > bound:", "if measured.value > 1e9:"),
+        "no inversion will do": ("if not errors:", "if False:"),
+        "one tolerance for all": ("float(named[1]) if named else 1e-5", "1e-5"),
+        "a GPU's time by a CPU": ("published and (on_device or not", "published and (True or not"),
+    },
+    ("bench/inference.py", "test_inference"): {
+        "equivalence at twice the rate": ("estimate(2 * level - 1)", "estimate(4 * level - 3)"),
+        "equivalence by the mean": (
+            "low <= narrow.low and narrow.high <= high",
+            "low <= narrow.mean <= high",
+        ),
+        "beyond by a narrow interval": ("wide = estimate(level)", "wide = estimate(0.5)"),
+        "Welch: equal scatter": ("(x.size - 1) + v**2", "x.size + v**2"),
+        "Fieller: no covariance": ("middle = top * bottom - v_ab", "middle = top * bottom"),
+        "Fieller: a variance of one seed": ("level) ** 2 / n", "level) ** 2"),
+        "families: Bonferroni's": ("k * rate / len(order)", "rate / len(order)"),
+        "families: every p below the rate": ("k * rate / len(order)", "rate"),
+        "power: of a known scatter": ("abs(effect) * math.sqrt(n)", "abs(effect)"),
+    },
+    ("bench/report/corrections.py", "test_report"): {
+        "scatter of the mean for that of a seed": (" * math.sqrt(interval.n) /", " /"),
+        "a factor on a plain scale": ("math.exp(effect)", "1 + effect"),
+    },
+    ("bench/record.py", "test_evidence"): {
+        "sharing: a record that does not say was alone": (
+            "return None\n        return",
+            "return None\n        return None if jobs is None else",
+        ),
+        "sharing: the number of runs not looked at": ("if jobs == 1:", "if jobs is not None:"),
+        "sharing: what the record says not looked at": ('if "shared" in self.environment:', "if False:"),
+        "sharing: the first folder wins whatever it holds": (
+            "earlier.shared is not None",
+            "False",
+        ),
+        "sharing: a repeat that failed stands for the run": (
+            "return record.status in SETTLED and record.shared",
+            "return record.shared",
+        ),
+    },
+    ("bench/metrics/catalogue.py", "test_evidence"): {
+        "time: not by the step": ('any("s" in unit.split("/")', 'any("s" == unit'),
+        "time: not in what is compared": ("    if found.compares:\n", "    if False:\n"),
+        "time: a part of a word": ('[a-z][a-z0-9_]*", qualifier', '[a-z]{1,4}", qualifier'),
+        "time: an overhead of nothing named is none": ("or [found.default]", 'or [""]'),
+    },
+    ("bench/report/measured.py", "test_report"): {
+        "table: shared times not marked": (
+            "timed = is_time(self.key) and record.shared is not None",
+            "timed = False",
+        ),
+        "table: every number of a shared run marked": ("timed = is_time(self.key) and", "timed ="),
+        "table: the CSV names what every number shared": (
+            "record.shared if is_time(key) else None",
+            "record.shared",
+        ),
     },
     ("bench/verify.py", "test_verify"): {
         "verify: ten times the tolerance": ("rel_tol=tolerance", "rel_tol=10 * tolerance"),
         "verify: an absolute tolerance that lets small numbers move": ("abs_tol=1e-9", "abs_tol=1e-6"),
         "verify: exit code 0 where a metric moved": ("1 if stale or moved else 0", "1 if stale else 0"),
         "verify: exit code 0 where a file is stale": ("1 if stale or moved else 0", "1 if moved else 0"),
-        "verify: counts are of the machine": (
-            'frozenset({"s", "s/step"})',
-            'frozenset({"s", "s/step", "evaluations"})',
-        ),
+        "verify: counts are of the machine": ('"overhead", "ratio"})', '"overhead", "ratio", "nfe"})'),
         "verify: errors are of the machine": ('{"resident_memory",', '{"resident_memory", "max_error",'),
-        "verify: times must repeat": ('frozenset({"s", "s/step"})', "frozenset()"),
+        "verify: times must repeat": ("is_time(key) or split_key", "split_key"),
         "verify: a metric that is gone did not move": ("if now is None or not", "if now is not None and not"),
         "verify: runs whose data is absent": ("is not None for name", "is not name for name"),
         "verify: files that are no more pass": (
@@ -115,6 +216,17 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "tuple(_time_once(fn, device) for _ in range(repeats + warmup))",
         ),
         "clock: mean for median": ("statistics.median(values), _inter", "statistics.fmean(values), _inter"),
+        "turns: always in one order": ("order[::-1] if turn % 2 else order", "order"),
+        "turns: the warm-up in one turn of the arms": ("range(warmup * steps)", "range(warmup)"),
+        "turns: a turn's seconds for a step's": ("(clock() - start) / steps", "clock() - start"),
+        "turns: quotients turn by turn": (
+            "[a + b for a, b in itertools.pairwise(values)]",
+            "list(values)",
+        ),
+        "turns: mean of the quotients": (
+            "statistics.median(a / b for a, b in zip(*sums",
+            "statistics.fmean(a / b for a, b in zip(*sums",
+        ),
     },
     ("bench/measure/memory.py", "test_measure"): {
         "memory: level at the end for the peak": ("peak = max(peak, level)", "peak = level"),

@@ -35,7 +35,11 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "dims[-FITTED:], values[-FITTED:])",
             "dims[:FITTED], values[:FITTED])",
         ),
-        "trace: memory without warm-up": ("warmup=2, repeats", "warmup=0, repeats"),
+        "trace: times without warm-up": ("warmup=2)", "warmup=0)"),
+        "trace: quotient of medians": (
+            "quotient(*turns) for turns in zip(found[name].turns, found[unit].turns)",
+            "a / b for a, b in zip(found[name].seconds, found[unit].seconds)",
+        ),
         "trace: variance over states": (".mean(1).var(0).mean()", ".mean(1).var(1).mean()"),
     },
     (f"{OT}/measured.py", "test_ot_measured"): {
@@ -110,9 +114,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             '"hutchinson-1": gradient',
         ),
         "OT-Flow, trace: quotient of medians": (
-            "statistics.median(s[a] / s[b] for s in seconds)",
-            "statistics.median(s[a] for s in seconds) / statistics.median(s[b] for s in seconds)",
+            "quotient(*([s[name] for s in seconds] for name in (a, b)))",
+            "sorted(s[a] for s in seconds)[len(seconds) // 2] / sorted(s[b] for s in seconds)[len(seconds) // 2]",
         ),
+        "OT-Flow, trace: always in one order": ("reversed(arms) if backwards else arms", "arms"),
         "OT-Flow, trace: relative to the estimate": (
             "(estimate - exact).norm() / exact.norm()",
             "(estimate - exact).norm() / estimate.norm()",
@@ -155,8 +160,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     (f"{FM}/convergence/run.py", "test_convergence_run"): {
         "convergence: no average": ("ema_decay=config.average", "ema_decay=0.0"),
         "convergence: trained on validation points": (
-            "x1 = law.batch(i, config.batch).points",
-            "x1 = law.validation(config.batch).points",
+            "return draw_points(i, config.batch).points",
+            "return fresh(run, config.data).validation(config.batch).points",
         ),
         "convergence: a looser solver": ("measured.at_tolerance(DEFAULT, config.tolerance)", "DEFAULT"),
     },

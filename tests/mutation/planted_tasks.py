@@ -31,11 +31,30 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "cosine to the negative": ("0.5 * (1 + math.cos", "(1 + math.cos"),
     },
     ("replications/flows/training/log.py", "test_train test_recording"): {
-        "total for a median time": ("statistics.median(self.seconds)", "sum(self.seconds)"),
+        "total for a median time": ("statistics.median(later or", "sum(later or"),
         "first of each block for its mean": (
             "[statistics.fmean(part) for part in parts]",
             "[part[0] for part in parts]",
         ),
+    },
+    ("replications/flows/training/log.py", "test_phases test_recording"): {
+        "phases: the first iteration counts in the median": ("if i not in self.starts]", "]"),
+        "phases: compilation is training": ("min(value, median) if i in self.starts else value", "value"),
+        "phases: all of the first iteration is warm-up": (
+            "min(value, median) if i in self.starts else value",
+            "0.0 if i in self.starts else value",
+        ),
+        "phases: a negative warm-up": ("min(value, median) if", "median if"),
+        "phases: the warm-up with the training": ("sum(self.seconds) - self.train_time", "sum(self.seconds)"),
+    },
+    ("replications/flows/training/loop.py", "test_phases"): {
+        "phases: a process that resumes is warm": ("self.log.starts.append(i)", "self.log.starts[:] = [0]"),
+        "phases: every iteration begins a process": ("            self.warm = True\n", ""),
+        "phases: data of all iterations before": ("self.clock.drawing - drawing", "self.clock.drawing"),
+    },
+    ("replications/flows/training/clock.py", "test_phases"): {
+        "phases: data is training": ("return self.clock() - self.drawing", "return self.clock()"),
+        "phases: the last data alone": ("self.drawing += self.clock()", "self.drawing = self.clock()"),
     },
     ("replications/tasks/splits.py", "test_splits"): {
         "test points drawn from a training stream": (
@@ -62,6 +81,9 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
     },
     ("replications/tasks/recording.py", "test_recording"): {
+        "compiled times called eager": ('if "compiled" in protocol.split("/") else', "if not protocol else"),
+        "eager and compiled times of one protocol": ('else f"{protocol}/eager"', "else protocol"),
+        "warm-up of a single iteration": ("if 0 < len(log.starts) < n:", "if log.starts:"),
         "first for last tenth: loss": ("log.losses[-last:]", "log.losses[:last]"),
         "first for last tenth: evaluations": ("log.nfe_forward[-last:]", "log.nfe_forward[:last]"),
         "backward evaluations left out of the time of one": (
@@ -81,19 +103,17 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     ("replications/tasks/cost.py", "test_cost"): {
         "added cost: percentage of the other base": (
-            "100 * (seconds / seconds_plain - 1)",
-            "100 * (1 - seconds_plain / seconds)",
+            '100 * (quotient(by["mine"], by["other"]) - 1)',
+            '100 * (1 - quotient(by["other"], by["mine"]))',
         ),
         "added cost: a factor for a percentage": (
-            "100 * (seconds / seconds_plain - 1)",
-            "seconds / seconds_plain",
+            '100 * (quotient(by["mine"], by["other"]) - 1)',
+            'quotient(by["mine"], by["other"])',
         ),
-        "added cost of an evaluation: of a step": (
-            "seconds / n / (seconds_plain / n_plain)",
-            "seconds / seconds_plain",
-        ),
-        "evaluations of the forward pass alone": (" + flow.counter.backward_evaluations", ""),
-        "counts of the step before": ("    flow.counter.reset()\n", ""),
+        "added cost of an evaluation: of a step": ("[t / n for", "[t for"),
+        "evaluations of the forward pass alone": (" + counter.backward_evaluations", ""),
+        "counts of the step before": ("        self.flow.counter.reset()\n", ""),
+        "added cost: always the first batch": ("next(self.iterations)", "0"),
         "memory of the forward pass alone": (
             "as peak:\n        loss(0).backward()",
             "as peak:\n        loss(0)",
@@ -142,8 +162,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     ("replications/tasks/training.py", "test_training"): {
         "one stream of probes for all iterations": ('f"probes/{iteration}"', '"probes"'),
         "every iteration the first batch": (
-            "method.objective(flow, batch(iteration), config",
-            "method.objective(flow, batch(0), config",
+            "method.objective(flow, drawn(iteration), config",
+            "method.objective(flow, drawn(0), config",
         ),
     },
     ("replications/tasks/trace/variance.py", "test_trace_methods"): {

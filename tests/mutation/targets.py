@@ -16,7 +16,9 @@ class Target(NamedTuple):
 TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", "test_stats", 10),
-    Target("bench/verdict.py", "test_verdict", 10),
+    Target("bench/inference.py", "test_inference", 10),
+    Target("bench/evidence.py", "test_verdict test_evidence test_seeds", 10),
+    Target("bench/verdict.py", "test_verdict test_evidence test_seeds", 12),
     Target("bench/claim.py", "test_verdict", 6),
     Target("bench/identity.py", "test_identity test_record", 10),
     Target("bench/verify.py", "test_verify", 10),
@@ -44,21 +46,37 @@ TARGETS = (
     Target("bench/data/tabular.py", "test_tabular", 10),
     Target("bench/data/images.py", "test_image_data", 10),
     # solves, evaluations
-    Target("replications/flows/ode/step.py", "test_solve test_counter", 10),
-    Target("replications/flows/ode/controller.py", "test_controller", 10),
-    Target("replications/flows/ode/integrate.py", "test_counter test_controller", 12),
+    Target(
+        "replications/flows/ode/step.py", "test_solve test_counter test_solve_failures test_solve_usage", 10
+    ),
+    Target("replications/flows/ode/controller.py", "test_controller test_solve test_solve_failures", 10),
+    Target(
+        "replications/flows/ode/integrate.py",
+        "test_counter test_controller test_solve test_repetition test_kept_graphs",
+        12,
+    ),
     Target("replications/flows/ode/counter.py", "test_counter", 4),
-    Target("replications/flows/ode/guards.py", "test_solve_failures test_counter", 10),
-    Target("replications/flows/ode/sources.py", "test_field_sources", 10),
+    Target("replications/flows/ode/guards.py", "test_solve_failures test_counter test_solve", 10),
+    Target("replications/flows/ode/sources.py", "test_field_sources test_solve_usage", 10),
     Target("replications/flows/ode/repetition.py", "test_repetition", 10),
-    Target("replications/flows/ode/state.py", "test_solve_inputs", 10),
+    Target("replications/flows/ode/state.py", "test_solve_inputs test_controller test_solve", 10),
     Target("replications/flows/ode/kept.py", "test_kept_graphs", 6),
     Target("replications/flows/ode/memory.py", "test_kept_graphs", 8),
-    Target("replications/flows/ode/checkpoint.py", "test_solve_usage test_kept_graphs", 10),
     Target(
-        "replications/flows/ode/gradients.py", "test_solve_usage test_kept_graphs test_solve_failures", 10
+        "replications/flows/ode/checkpoint.py",
+        "test_solve_usage test_kept_graphs test_repetition test_field_sources test_solve_conformance",
+        10,
     ),
-    Target("replications/flows/ode/adjoint.py", "test_solve_conformance", 6),
+    Target(
+        "replications/flows/ode/gradients.py",
+        "test_solve_usage test_kept_graphs test_solve_failures test_field_sources",
+        10,
+    ),
+    Target(
+        "replications/flows/ode/adjoint.py",
+        "test_solve_conformance test_solve_failures test_solve test_counter",
+        6,
+    ),
     Target("replications/flows/ode/products.py", "test_product_choice", 8),
     Target("replications/flows/density/evaluate.py", "test_evaluate", 10),
     Target("replications/flows/density/regularizers.py", "test_cnf test_divergence", 8),
@@ -70,7 +88,7 @@ TARGETS = (
     Target("replications/tasks/cost.py", "test_cost", 10),
     Target("replications/tasks/density2d/evaluation.py", "test_density2d", 10),
     Target("replications/tasks/images/evaluation.py", "test_image_task", 10),
-    Target("replications/rnode/method.py", "test_rnode_method", 8),
-    Target("replications/steer/method.py", "test_steer_method", 4),
-    Target("replications/ffjord/method.py", "test_ffjord_method", 6),
+    Target("replications/rnode/method.py", "test_rnode_method test_pairing", 8),
+    Target("replications/steer/method.py", "test_steer_method test_pairing", 4),
+    Target("replications/ffjord/method.py", "test_ffjord_method test_cnf test_runs", 6),
 )

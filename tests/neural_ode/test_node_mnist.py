@@ -13,6 +13,7 @@ from bench.execution.run import Run
 from bench.identity import identify
 from bench.record import Record
 from replications.flows.ode.solver import Solver
+from replications.flows.training.clock import TrainingClock
 from replications.neural_ode.experiments.mnist import run as mnist
 from replications.neural_ode.experiments.mnist.declaration import EPOCH, MNIST
 from replications.neural_ode.experiments.mnist.figures import training
@@ -84,7 +85,9 @@ def test_labels_go_with_their_images_into_the_loss(tmp_path: Path) -> None:
 
     def loss(labels: Tensor) -> float:
         train = TrainSet(written, labels)
-        value = mnist.training_loss(new_run(tmp_path), SMOKE, Reader(), train, lambda raw: raw / 10)
+        value = mnist.training_loss(
+            new_run(tmp_path), SMOKE, Reader(), train, lambda raw: raw / 10, TrainingClock()
+        )
         return max(value(i).item() for i in range(10))
 
     assert loss(labels) < 1e-6
@@ -100,7 +103,7 @@ def test_each_iteration_shifts_its_images_by_draws_of_its_own(tmp_path: Path) ->
 
     config = MNIST.configure("odenet", "smoke", {"padding": 4})
     train = TrainSet(torch.full((4, 1, 28, 28), 255, dtype=torch.uint8), torch.zeros(4, dtype=torch.long))
-    loss = mnist.training_loss(new_run(tmp_path), config, Reader(), train, prepare)
+    loss = mnist.training_loss(new_run(tmp_path), config, Reader(), train, prepare, TrainingClock())
     for i in (0, 0, 1):
         loss(i)
     assert torch.equal(seen[0], seen[1])

@@ -17,6 +17,7 @@ from bench.identity import identify
 from bench.metrics.catalogue import split_key
 from bench.record import Record
 from replications.flows.density.flow import Flow
+from replications.flows.training.clock import TrainingClock
 from replications.neural_ode.experiments.planar_cnf import figures as planar_figures
 from replications.neural_ode.experiments.planar_cnf.declaration import PLANAR_CNF, PlanarConfig
 from replications.neural_ode.experiments.planar_cnf.inverted import Inverted
@@ -173,7 +174,8 @@ def test_the_training_loss_is_that_of_the_iterations_points(variant: str, tmp_pa
     points = BasePoints(run_, flow.prior, "cpu") if inverted else fresh(run_, "circles")
     x = points.batch(3, config.batch).points
     values = excess(flow, x, "energy1") if isinstance(flow, Inverted) else -flow.log_prob(x)
-    assert training_loss(flow, config, points)(3).item() == pytest.approx(values.mean().item(), rel=1e-6)
+    loss = training_loss(flow, config, points, TrainingClock())
+    assert loss(3).item() == pytest.approx(values.mean().item(), rel=1e-6)
 
 
 def test_mass_and_inverse_of_a_flow_that_moves_nothing(tmp_path: Path) -> None:

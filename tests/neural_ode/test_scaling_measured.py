@@ -1,6 +1,8 @@
 """A pass and a ladder of tolerances on fields with closed forms, times by a clock that the work moves."""
 
+import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from replications.neural_ode.experiments.scaling.measured import (
     differentiate,
     gradient_pass,
     ladder,
-    pass_cost,
+    pass_costs,
     rung,
 )
 from replications.neural_ode.experiments.scaling.models import (
@@ -100,7 +102,7 @@ def test_memory_and_time_of_a_pass_without_what_its_first_use_takes(clock: Clock
             kept.append(torch.zeros(100_000))
         torch.zeros(500)
 
-    cost = pass_cost(work, "cpu", 3)
+    (cost,) = pass_costs([work], "cpu", 3)
     assert cost.memory == pytest.approx(2000, abs=100)
     assert cost.seconds == 2.0
 
@@ -123,11 +125,31 @@ def test_a_rung_is_measured_against_what_counts_as_exact(clock: Clock) -> None:
     found = differentiate(field, STATE, 1e-3, "adjoint")
     exact = Differentiated(found.end / 2, found.gradient / 4, 0, 0)
     field.graphs.clear()
-    one = rung(field, STATE, 1e-3, "adjoint", exact, "cpu", 3)
+    one = rung(field, STATE, 1e-3, "adjoint", exact, 7.0)
     assert (one.error, one.gradient_error) == (pytest.approx(1.0), pytest.approx(3.0))
     assert (one.nfe_forward, one.nfe_backward) == (found.nfe_forward, found.nfe_backward)
-    assert one.seconds == found.nfe_forward  # of a solve alone: no pass backward, no repeats added up
+    assert one.seconds == 7.0
+
+
+def test_the_solves_of_a_ladder_are_timed_alone(clock: Clock) -> None:
+    field = Timed(clock)
+    rungs = ladder(field, STATE, (1e-3, 1e-6), "adjoint", 1e-8, "cpu", 3)
+    assert [one.seconds for one in rungs] == [one.nfe_forward for one in rungs]  # no pass backward, no sums
     assert False in field.graphs
+
+
+def test_a_drift_does_not_tell_on_the_growth_with_depth(clock: Clock) -> None:
+    """Passes of 1, 2 and 4 s on a machine that takes half a second more at every call."""
+    late = itertools.count()
+
+    def passing(seconds: float) -> Callable[[], None]:
+        def work() -> None:
+            clock.now += seconds + 0.5 * next(late)
+
+        return work
+
+    one, two, four = pass_costs([passing(seconds) for seconds in (1.0, 2.0, 4.0)], "cpu", 4)
+    assert (two.seconds - one.seconds, four.seconds - two.seconds) == pytest.approx((1.0, 2.0))
 
 
 def test_the_reference_of_a_ladder_is_far_more_exact_than_its_rungs() -> None:

@@ -74,7 +74,7 @@ def test_a_step_on_validation_images_would_be_seen(tmp_path: Path, monkeypatch: 
     def curves(validation: Callable[[Tensor], Tensor]) -> tuple[float, ...]:
         x = validation(images(new_run(tmp_path), config).split.validation.points)
 
-        def leaking(run: Run, model: Autoencoder, loss: Any, how: Any, validate: Any, phase: str) -> Log:
+        def leaking(run: Run, model: Autoencoder, loss: Any, how: Any, validate: Any, **more: Any) -> Log:
             optimizer = torch.optim.Adam(model.parameters(), 1e-3)
 
             def step() -> float:
@@ -84,7 +84,7 @@ def test_a_step_on_validation_images_would_be_seen(tmp_path: Path, monkeypatch: 
                 optimizer.step()
                 return value.item()
 
-            return sound(run, model, loss, how, step, phase=phase)
+            return sound(run, model, loss, how, step, **more)
 
         monkeypatch.setattr(mnist, "train", leaking)
         return autoencoder_curves(tmp_path, validation)[0]
@@ -137,8 +137,8 @@ def test_what_the_autoencoders_training_cost(tmp_path: Path) -> None:
     mnist.record_autoencoder(run, log, torch.tensor([0.5, 0.25]), 40)
     found = {key: (m.value, m.protocol) for key, m in run.metrics.items()}
     assert found == {
-        "iteration_time[autoencoder]": (1.0, "2 iterations of 40/median"),
-        "train_time[autoencoder]": (2.0, "2 iterations of 40"),
+        "iteration_time[autoencoder]": (1.0, "2 iterations of 40/eager/median"),
+        "train_time[autoencoder]": (2.0, "2 iterations of 40/eager"),
     }
     assert run.curves["latent_std"].y == (0.25, 0.5)
     assert (run.curves["autoencoder_validation"].x, run.curves["autoencoder_validation"].y) == (

@@ -40,7 +40,7 @@ def test_each_term_has_its_name_mean_and_standard_error(run: Run) -> None:
         metric = run.metrics[f"{name}[own solver]"]
         assert (metric.n, metric.protocol) == (3, "p")
         assert metric.se == pytest.approx(2 / math.sqrt(3))
-    assert run.metrics["loglik_time[own solver]"].protocol == "p/3 points"
+    assert run.metrics["loglik_time[own solver]"].protocol == "p/3 points/warm"
 
 
 def test_a_likelihood_by_the_methods_own_solver(run: Run) -> None:

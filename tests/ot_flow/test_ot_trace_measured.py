@@ -1,6 +1,7 @@
 """The estimate by autograd against the closed form, its law, its operations, and what is read off the clock."""
 
 import itertools
+import time
 from functools import partial
 
 import pytest
@@ -134,38 +135,59 @@ def test_operations_are_those_that_torch_counts(layers: int) -> None:
         assert counter.get_total_flops() == stated, name
 
 
-NAMES = ("exact", "exact by G", "hutchinson-1", "hutchinson-7", "pushed-1", "unit vectors")
-SECONDS = [
-    dict(zip(NAMES, times, strict=True))
-    for times in (
-        (1.0, 4.0, 1.0, 5.0, 2.0, 2.0),
-        (2.0, 1.0, 8.0, 40.0, 1.0, 8.0),
-        (10.0, 5.0, 20.0, 25.0, 4.0, 5.0),
+TRUE = {
+    "exact": 1.0,
+    "exact by G": 0.5,
+    "hutchinson-1": 2.0,
+    "hutchinson-7": 5.0,
+    "pushed-1": 4.0,
+    "unit vectors": 8.0,
+}
+"""Seconds of the methods on a machine that never changes."""
+
+
+def drifting(repeats: int, forth_and_back: bool = True) -> list[dict[str, float]]:
+    """Seconds on a machine that slows down by 5 % of its first speed at every method."""
+    names, found, done = list(TRUE), [], itertools.count()
+    for i in range(repeats):
+        order = names[::-1] if forth_and_back and i % 2 else names
+        found.append({name: TRUE[name] * (1 + 0.05 * next(done)) for name in order})
+    return found
+
+
+def slow_in_between() -> list[dict[str, float]]:
+    """Seconds where the second of three repeats takes nine times as long."""
+    return [{name: slow * value for name, value in TRUE.items()} for slow in (1, 9, 1)]
+
+
+PAIRS = (
+    "exact/hutchinson-1", "exact by G/hutchinson-1", "exact/exact by G", "exact/pushed-1", "exact/unit vectors",
+    "hutchinson-7/exact", "pushed-1/hutchinson-1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [drifting(2), drifting(5), slow_in_between(), [TRUE]])
+def test_neither_a_drift_nor_a_slow_repeat_changes_a_quotient(seconds: list[dict[str, float]]) -> None:
+    true = {pair: TRUE[pair.split("/")[0]] / TRUE[pair.split("/")[1]] for pair in PAIRS}
+    assert quotients((1, 7), seconds) == pytest.approx(true)
+    assert worth_in_vectors((1, 7), seconds) == pytest.approx({"exact": 7 / 5, "exact by G": 7 / 10})
+
+
+def test_in_one_order_a_drift_would_change_it() -> None:
+    found = quotients((1, 7), drifting(5, forth_and_back=False))
+    assert found["exact/unit vectors"] < 0.97 / 8
+
+
+def test_every_second_repeat_goes_backwards() -> None:
+    field, t, x = drawn(5, 8)
+    forth, back = (
+        compare(field, t, x, (1, 2, 5), 3, partial(generator, 3), time.perf_counter, backwards=backwards)
+        for backwards in (False, True)
     )
-]
-"""Of three repeats, such that no quotient of medians is the median of the quotients."""
-
-
-def test_quotients_are_medians_of_quotients_within_a_repeat() -> None:
-    """What slows a whole repeat cancels, as it would not in a quotient of medians."""
-    assert quotients((1, 7), SECONDS) == pytest.approx(
-        {
-            "exact/hutchinson-1": 1 / 2,  # of 1, 1/4, 1/2
-            "exact by G/hutchinson-1": 1 / 4,  # of 4, 1/8, 1/4
-            "exact/exact by G": 2,  # of 1/4, 2, 2
-            "exact/pushed-1": 2,  # of 1/2, 2, 5/2
-            "exact/unit vectors": 1 / 2,  # of 1/2, 1/4, 2
-            "hutchinson-7/exact": 5,  # of 5, 20, 5/2
-            "pushed-1/hutchinson-1": 1 / 5,  # of 2, 1/8, 1/5
-        }
-    )
-
-
-def test_an_exact_trace_is_worth_its_share_of_all_vectors() -> None:
-    found = worth_in_vectors((1, 7), SECONDS)
-    assert found == pytest.approx(
-        {"exact": 7 / 5, "exact by G": 7 / 5}
-    )  # of 1/5, 1/20, 2/5; of 4/5, 1/40, 1/5
+    assert forth.errors == back.errors
+    methods = ("exact", "exact by G", "hutchinson-1", "pushed-1", "unit vectors")
+    assert [name for name in forth.seconds if name in methods] == list(methods)
+    assert [name for name in back.seconds if name in methods] == list(methods[::-1])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Memory of a step, and its time beside another's, by a clock that the test moves."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -33,10 +35,23 @@ def test_added_cost_is_in_percent_of_the_other_step_and_of_its_evaluations() -> 
         return step
 
     # 24 evaluations forward and, run again, 24 backward in 3 s for 2 s; 8 forward and none backward. One step is late.
-    mine, other = loss(6, (3.0, 6.0, 90.0), "checkpoint"), loss(2, (2.0, 4.0, 6.0), "backprop")
-    added = added_cost(flow, mine, other, 3, lambda: now[0])
+    mine, other = loss(6, (90.0, 6.0, 3.0, 3.0), "checkpoint"), loss(2, (6.0, 4.0, 2.0, 2.0), "backprop")
+    added = added_cost(flow, mine, other, 4, lambda: now[0])
     assert added.step == pytest.approx(50.0)
     assert added.evaluation == pytest.approx(100 * ((3 / 48) / (2 / 8) - 1))
+
+
+def test_a_machine_that_slows_down_adds_no_cost() -> None:
+    """Equal steps, each half a second later than the one before: a b, b a, a b, and no a a, b b."""
+    flow, now, late = CNF(Decay(), StandardNormal(2)), [0.0], itertools.count()
+
+    def loss(i: int) -> Tensor:
+        now[0] += 1.0 + 0.5 * next(late)
+        return -flow.log_prob(torch.ones(4, 2), integration=Integration(Solver("rk4", steps=2))).mean()
+
+    for repeats in (2, 3, 6):
+        added = added_cost(flow, loss, loss, repeats, lambda: now[0])
+        assert added == pytest.approx((0.0, 0.0))
 
 
 def test_memory_of_a_step_is_that_of_its_graph_and_its_gradients() -> None:

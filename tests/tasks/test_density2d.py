@@ -22,6 +22,7 @@ from replications.tasks.density2d.declaration import Density2dConfig
 from replications.tasks.splits import TestSet, held_out
 
 RATE = 0.5
+LOOSE = Integration(Solver("dopri5", rtol=1e-2, atol=1e-2))
 TIGHT = Integration(Solver(rtol=1e-8, atol=1e-8))
 
 
@@ -134,6 +135,9 @@ def test_the_training_solver_is_tested_only_where_it_has_fixed_steps(run: Run) -
     config = Density2dConfig(test_points=40, compared=40, grid=5, mass_tolerances=(1e-2,))
     evaluation.evaluate(run, flow(), config, TIGHT, dataclasses.replace(TIGHT, b=0.5))
     assert "nll[training solver]" not in run.metrics
+    assert run.metrics["mass_error[0.01]"].value == pytest.approx(
+        evaluation.mass_error(evaluation.density_on_grid(flow(), LOOSE, 5, config.reach), config.reach)
+    )
     own = Integration(Solver("euler", steps=2), b=0.5)
     evaluation.evaluate(run, flow(), config, TIGHT, own)
     assert run.metrics["nll[training solver]"].protocol == "nll/exact-trace/euler-2/batch 1000"

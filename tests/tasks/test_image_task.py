@@ -27,7 +27,7 @@ from replications.steer.method import in_training, objective
 from replications.tasks import figures
 from replications.tasks.images import figures as image_figures
 from replications.tasks.images.declaration import images
-from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance
+from replications.tasks.images.evaluation import Pixels, in_test, pooled, record_trace_variance, sample
 
 DIGITS: dict[str, Any] = {"data": "digits", "pool": 1}
 EXPERIMENT = images(
@@ -199,6 +199,21 @@ def test_test_points_are_noisy_or_centres() -> None:
     assert torch.equal(noisy.test().points, noisy.test().points)
     torch.testing.assert_close(17 * centred.test().points - centred.raw_test, torch.full((6, 1, 8, 8), 0.5))
     assert (17 * noisy.test().points - noisy.raw_test).std() > 0.2
+
+
+def test_pictures_of_samples_are_the_levels_below(tmp_path: Path) -> None:
+    """Of L = 17 levels u has floor(17 u), at most 16; level k is shown as 255 k / 16."""
+    job, config = new_run(folder=tmp_path)
+    pixels = Pixels(job, config)
+    values = torch.tensor([0.0, 0.99 / 17, 1.01 / 17, 0.5, 1.0])
+
+    class Fixed:
+        def sample(self, n: int, generator: torch.Generator, integration: Integration) -> torch.Tensor:
+            return values.repeat(n)[:n].reshape(n, 1, 1, 1)
+
+    sample(job, Fixed(), Integration(), pixels)  # type: ignore[arg-type]
+    shown = torch.from_numpy(job.artifacts["samples"]).flatten()[:5]
+    assert shown.tolist() == [0, 0, 16, 8 * 255 / 16 // 1 + 1, 255]
 
 
 def test_pooling_averages_and_rounds() -> None:

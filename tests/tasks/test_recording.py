@@ -46,6 +46,12 @@ def test_a_training_is_summed_up(run: Run) -> None:
     assert (run.curves["validation"].x, run.curves["validation"].y) == ((10.0, 20.0), (7.0, 6.0))
 
 
+def test_the_last_tenth_is_a_tenth(run: Run) -> None:
+    recording.record_training(run, Log(losses=[float(i) for i in range(100)], seconds=[1.0] * 100), "p")
+    assert values(run)["train_loss"] == 94.5  # of 90 to 99
+    assert run.metrics["train_loss"].protocol == "p/last 10 iterations"
+
+
 def test_a_training_without_counted_evaluations_reports_none(run: Run) -> None:
     recording.record_training(run, Log(losses=[1.0], seconds=[2.0]), "p")
     assert values(run) == {"train_loss": 1.0, "iteration_time": 2.0, "train_time": 2.0}
@@ -93,9 +99,29 @@ def test_times_of_a_second_training_have_its_name(run: Run) -> None:
     recording.record_times(run, log, "p", "autoencoder")
     found = {key: (m.value, m.protocol, m.n) for key, m in run.metrics.items()}
     assert found == {
-        "iteration_time[autoencoder]": (3.0, "p/median", 4),
-        "train_time[autoencoder]": (16.0, "p", None),
+        "iteration_time[autoencoder]": (3.0, "p/eager/median", 4),
+        "train_time[autoencoder]": (16.0, "p/eager", None),
     }
+
+
+def test_warm_up_and_data_stand_apart_from_training(run: Run) -> None:
+    """Two processes that compile for 60 s and for 30 s, iterations of 2 s, a second of data each."""
+    log = Log(losses=[1.0] * 5, seconds=[62.0, 2.0, 2.0, 32.0, 2.0], drawing=[1.0] * 5, starts=[0, 3])
+    log.nfe_forward, log.nfe_backward = [3] * 5, [1] * 5
+    recording.record_training(run, log, "p/compiled")
+    found = {key: (m.value, m.protocol) for key, m in run.metrics.items() if m.unit == "s"}
+    assert found == {
+        "iteration_time": (2.0, "p/compiled/median"),
+        "train_time": (10.0, "p/compiled"),
+        "warmup_time": (90.0, "p/compiled/above the median"),
+        "data_time": (5.0, "p/compiled/sum"),
+        "evaluation_time": (10.0 / 20, "p/compiled/train_time over evaluations"),
+    }
+
+
+def test_of_a_single_iteration_no_warm_up_is_known(run: Run) -> None:
+    recording.record_times(run, Log(losses=[1.0], seconds=[9.0], starts=[0]), "p")
+    assert values(run) == {"iteration_time": 9.0, "train_time": 9.0}
 
 
 def test_a_curve_gets_another_label_and_keeps_its_points(run: Run) -> None:

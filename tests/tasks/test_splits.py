@@ -80,6 +80,7 @@ def test_batches_are_permutations_of_the_training_set(run: Run) -> None:
     train = TrainSet(torch.arange(10.0)[:, None], torch.arange(10) + 100)
     batches = TrainBatches(run, train, 4)
     assert batches.per_epoch == 3
+    assert batches.sizes == [4, 4, 2] == [len(batches(i)) for i in range(3)]
     epoch = torch.cat([batches(i) for i in range(3)])[:, 0]
     assert sorted(epoch.tolist()) == list(range(10))
     assert epoch.tolist() != list(range(10))

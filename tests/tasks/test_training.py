@@ -71,7 +71,7 @@ def test_each_loss_is_of_its_batch_and_its_own_draws(run: Run) -> None:
     ]
     assert log.losses == pytest.approx(expected)
     assert done == [0, 1, 2]
-    assert run.metrics["train_time"].protocol == "3 iterations of 4/exact-trace/rk4-2"
+    assert run.metrics["train_time"].protocol == "3 iterations of 4/exact-trace/rk4-2/eager"
     assert run.metrics["parameters"].value == 1
     assert run.metrics["nfe_forward"].value == 4 * 2
     assert not any(key.startswith("overhead") for key in run.metrics)
@@ -80,5 +80,5 @@ def test_each_loss_is_of_its_batch_and_its_own_draws(run: Run) -> None:
 def test_a_method_that_adds_something_stands_beside_the_one_without(run: Run) -> None:
     fit_by(run, new_flow(), ADDING, Config(), batch, Training(3, 0.0), protocol="p")
     assert run.metrics["overhead[step]"].n == 2
-    assert run.metrics["overhead[step]"].protocol == "p/median over 2 steps of each in turn, trained weights"
-    assert run.metrics["train_time"].protocol == "p"
+    assert run.metrics["overhead[step]"].protocol == "p/median over 2 turns forth and back, trained weights"
+    assert run.metrics["train_time"].protocol == "p/eager"

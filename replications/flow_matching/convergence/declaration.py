@@ -114,7 +114,9 @@ TIERS: dict[str, Mapping[str, Any]] = {
 METRICS = (
     "iterations_to_target", "time_to_target", "wasserstein2", "sliced_wasserstein2", "mmd", "c2st", "kl", "nll",
     "bits_per_dim", "fid", "precision", "recall", "nfe", "sampling_time", "straightness", "path_energy",
-    "iteration_time", "train_time", "peak_memory", "parameters", "nfe_forward", "nfe_backward", "evaluation_time",
+    "inversion_error", "iteration_time",
+    "train_time", "warmup_time", "data_time",
+    "peak_memory", "parameters", "nfe_forward", "nfe_backward", "evaluation_time",
     "train_loss", "nfe_test", "loglik_time",
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from bench.metrics.catalogue import split_key
 from bench.metrics.fidelity.quality import Score
 from replications.flow_matching.convergence.validation import Progress, reached
 from replications.flow_matching.points import FewSteps
+from replications.tasks.recording import timed
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -43,7 +44,7 @@ def record_progress(run: Run, found: Progress, reference: float, config: Converg
         if k is not None:
             protocol = f"{what}, two in a row/{n} points"
             run.metric(f"iterations_to_target[{name}]", found.iterations[k], protocol, n)
-            run.metric(f"time_to_target[{name}]", found.seconds[k], protocol, n)
+            run.metric(f"time_to_target[{name}]", found.seconds[k], timed(protocol), n)
     protocol = f"exact/{n} points/mean of {config.reference_sets} sets of other data"
     run.metric("wasserstein2[validation data]", reference, protocol, n)
 

@@ -5,6 +5,7 @@ What the goals are, `replications.flow_matching.convergence.validation` says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,7 @@ from replications.flow_matching.recording import (
 from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import DEFAULT, Integration
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.log import Log
 from replications.flows.training.settings import Training
 from replications.tasks import training
@@ -46,6 +48,9 @@ from replications.tasks.splits import Fresh, held_out
 if TYPE_CHECKING:
     from bench.execution.run import Run
     from replications.flow_matching.convergence.declaration import ConvergenceConfig
+
+Batch = Callable[[int], Tensor]
+"""Iteration -> points `(B, D)`."""
 
 BUILDER = "replications.flow_matching.model:build"
 SHORT = (("euler", 8), ("midpoint", 4))
@@ -84,13 +89,16 @@ def arguments_of(config: ConvergenceConfig) -> dict[str, Any]:
 
 def fit(run: Run, flow: CNF, config: ConvergenceConfig) -> Log:
     """Train a flow in place; record its cost, the curves of W2 and KL, and when each reached its goal."""
-    loss, protocol = loss_of(run, flow, config)
+    clock = training.training_clock(run)
+    loss, protocol = loss_of(run, flow, config, clock)
     data = validation_data(run, flow, config)
     validation = Validation(run, config.schedule, lambda: measure(flow, data))
     protocol = f"{config.budget} iterations of {config.batch}/{protocol}"
-    log = training.fit(run, flow, validation.following(loss), settings(config), protocol, validation)
+    log = training.fit(
+        run, flow, validation.following(loss), settings(config), protocol, validation, clock=clock
+    )
     del run.curves["validation"]  # what is recorded of the validations comes next
-    record_progress(run, validation.progress(log.seconds), data.reference, config)
+    record_progress(run, validation.progress(log.trained), data.reference, config)
     return log
 
 
@@ -104,27 +112,31 @@ def settings(config: ConvergenceConfig) -> Training:
     )
 
 
-def loss_of(run: Run, flow: CNF, config: ConvergenceConfig) -> tuple[Loss, str]:
-    """Return the loss of an iteration, counted from 0, and its name in a protocol id."""
-    law = fresh(run, config.data)
+def loss_of(run: Run, flow: CNF, config: ConvergenceConfig, clock: TrainingClock) -> tuple[Loss, str]:
+    """Return the loss of an iteration, counted from 0, and its name in a protocol id; its data is drawn by a clock."""
+    draw_points = clock.drawn(fresh(run, config.data).batch)
+
+    def batch(i: int) -> Tensor:
+        return draw_points(i, config.batch).points
+
     if config.method == MAXIMUM_LIKELIHOOD:
         integration = measured.at_tolerance(DEFAULT, config.tolerance)
         protocol = f"maximum likelihood/{integration.protocol}"
-        return maximum_likelihood(flow, law, config.batch, integration), protocol
-    return regression(run, flow, law, config), f"{config.method}/mean squared error"
+        return maximum_likelihood(flow, batch, integration), protocol
+    return regression(run, flow, batch, config), f"{config.method}/mean squared error"
 
 
-def maximum_likelihood(flow: CNF, law: Fresh, batch: int, integration: Integration) -> Loss:
+def maximum_likelihood(flow: CNF, batch: Batch, integration: Integration) -> Loss:
     """Return the mean NLL of each iteration's fresh points, nats."""
-    return lambda i: -flow.log_prob(law.batch(i, batch).points, integration=integration).mean()
+    return lambda i: -flow.log_prob(batch(i), integration=integration).mean()
 
 
-def regression(run: Run, flow: CNF, law: Fresh, config: ConvergenceConfig) -> Loss:
+def regression(run: Run, flow: CNF, batch: Batch, config: ConvergenceConfig) -> Loss:
     """Return the flow matching loss of each iteration's fresh points; it evaluates the network once."""
     method, velocity = METHODS[config.method](), model.velocity_of(flow)
 
     def loss(i: int) -> Tensor:
-        x1 = law.batch(i, config.batch).points
+        x1 = batch(i)
         flow.counter.count(1)
         return objective(velocity, method.path, x1, draw(method, x1, run.torch_generator(f"draw/{i}")))
 

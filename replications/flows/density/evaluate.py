@@ -12,6 +12,7 @@ r"""What a trained flow is worth on given points: values, computed from the flow
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -25,10 +26,14 @@ from torch import Tensor
 
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.errors import SolveFailure
 from replications.flows.ode.solver import Solver
 
 Clock = Callable[[], float]
 """Returns the time in seconds; for a GPU one that waits for the device first."""
+
+WARMING = 2
+"""Points that are solved before others are timed."""
 
 REFERENCE_TOLERANCE = 1e-8
 """rtol = atol of the solve that stands for the exact one, in float64."""
@@ -78,7 +83,7 @@ def likelihood(
     integration: Integration,
     batch: int = 1000,
     generator: torch.Generator | None = None,
-    clock: Clock = time.perf_counter,
+    clock: Clock | None = None,
 ) -> Likelihood:
     """Return the log-likelihood of points.
 
@@ -88,15 +93,27 @@ def likelihood(
         integration: with the `exact` divergence for an exact likelihood.
         batch: points solved together; they share their steps.
         generator: of the probes of an estimate.
-        clock: reads the time.
+        clock: reads the time, which counts once a few points have been solved; without it, what the process takes.
     """
     parts = x.split(batch)
+    if clock is not None:
+        warm_up(flow, x[:WARMING], integration)
+    clock = clock or time.perf_counter
     flow.counter.reset()
     start = clock()
     log_p = torch.cat([flow.log_prob(part, generator=generator, integration=integration) for part in parts])
     seconds = clock() - start
     nfe = flow.counter.forward_evaluations / len(parts)
     return Likelihood(log_p.double().cpu(), math.prod(x.shape[1:]), nfe, seconds)
+
+
+def warm_up(flow: Flow, x: Tensor, integration: Integration) -> None:
+    """Solve some points `(n, *S)` with probes of their own, so that what is used for the first time is not timed."""
+    own = torch.Generator().manual_seed(0)
+    with contextlib.suppress(
+        SolveFailure
+    ):  # the points that are timed may be solved all the same, or fail as well
+        flow.log_prob(x, generator=own, integration=integration)
 
 
 @torch.no_grad()
@@ -153,8 +170,8 @@ def learned_end_time(flow: Flow) -> float | None:
 
 
 def for_evaluation(integration: Integration) -> Integration:
-    """Return the same integration without what belongs to training alone: regularizers, random end time."""
-    return dataclasses.replace(integration, regularizers=(), b=0.0)
+    """Return the same integration without what belongs to training alone: regularizers, random end, compilation."""
+    return dataclasses.replace(integration, regularizers=(), b=0.0, compiled=False)
 
 
 def at_tolerance(integration: Integration, tolerance: float) -> Integration:

@@ -60,9 +60,10 @@ class Integration:
 
     @property
     def protocol(self) -> str:
-        """Its name in a protocol id: `exact-trace/dopri5-1e-5`, with `/steered` where regularizers are."""
+        """Its name in a protocol id: `exact-trace/dopri5-1e-5`, with `/steered` where regularizers are, `/compiled`."""
         steered = ("steered",) if self.regularizers and self.steered else ()
-        return "/".join((self.divergence.protocol, self.solver.protocol, *steered))
+        compiled = ("compiled",) if self.compiled else ()
+        return "/".join((self.divergence.protocol, self.solver.protocol, *steered, *compiled))
 
     def draw_end(self, generator: torch.Generator | None) -> float:
         """Return where a path ends, as a multiple of T: 1, or a draw of U(1 - b, 1 + b).

@@ -15,23 +15,47 @@ CURVE_POINTS = 300
 
 @dataclass
 class Log:
-    """What happened in training: one entry an iteration, but for `validations`: (iterations done, value)."""
+    """What happened in training, one entry an iteration but for the validations and the starts.
+
+    Args:
+        losses: of the batches.
+        seconds: wall time of loss, gradient and step, without that spent on data where it is told apart.
+        nfe_forward: evaluations of the loss.
+        nfe_backward: evaluations of its gradient.
+        validations: (iterations done, value).
+        drawing: seconds spent on data, where they are told apart.
+        starts: the iterations with which a process began to train, which compile, allocate and use things first.
+    """
 
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     nfe_forward: list[int] = field(default_factory=list)
     nfe_backward: list[int] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
+    drawing: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
 
     @property
     def iteration_time(self) -> float:
-        """Median wall time of an iteration (loss, gradient, step), in seconds."""
-        return statistics.median(self.seconds)
+        """Median wall time of an iteration (loss, gradient, step), in seconds; a process's first does not count."""
+        later = [value for i, value in enumerate(self.seconds) if i not in self.starts]
+        return statistics.median(later or self.seconds)
+
+    @property
+    def trained(self) -> list[float]:
+        """Wall time of each iteration in seconds, a process's first at most the median of the others: as if warm."""
+        median = self.iteration_time
+        return [min(value, median) if i in self.starts else value for i, value in enumerate(self.seconds)]
 
     @property
     def train_time(self) -> float:
-        """Sum of the iterations' wall times, in seconds; without validations and checkpoints."""
-        return sum(self.seconds)
+        """Sum of the iterations' times, in seconds; without warm-up, data, validations and checkpoints."""
+        return sum(self.trained)
+
+    @property
+    def warmup_time(self) -> float:
+        """What the first iterations of the processes took above the median of the others: compilation, first use."""
+        return sum(self.seconds) - self.train_time
 
     @property
     def stale(self) -> int:

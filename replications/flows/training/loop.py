@@ -17,6 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from replications.flows.errors import SolveFailure
 from replications.flows.ode.counter import Counter
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.host import Host
 from replications.flows.training.log import Log
 from replications.flows.training.settings import Training
@@ -31,6 +32,7 @@ def train(
     on_iteration: Callable[[int], None] | None = None,
     counter: Counter | None = None,
     phase: str = "train",
+    clock: TrainingClock | None = None,
 ) -> Log:
     """Train a model in place, from the run's checkpoint where there is one, and return the log.
 
@@ -45,11 +47,12 @@ def train(
         on_iteration: called with the iteration after each step.
         counter: of evaluations that are logged, one entry an iteration.
         phase: tells trainings of one run apart.
+        clock: by which data is drawn in `loss`; the time spent on it is logged apart.
 
     Raises:
         SolveFailure: `diverged`, where the loss is not finite.
     """
-    trainer = _Trainer(run, model, settings, phase)
+    trainer = _Trainer(run, model, settings, phase, clock)
     trainer.resume()
     while not trainer.finished:
         i = len(trainer.log.losses)
@@ -70,8 +73,11 @@ def train(
 class _Trainer:
     """The state of a training: weights, optimizer, average, best weights, log."""
 
-    def __init__(self, run: Host, model: nn.Module, settings: Training, phase: str) -> None:
+    def __init__(
+        self, run: Host, model: nn.Module, settings: Training, phase: str, clock: TrainingClock | None
+    ) -> None:
         self.run, self.model, self.settings, self.phase = run, model, settings, phase
+        self.clock, self.draws, self.warm = clock or TrainingClock(), clock is not None, False
         self.optimizer = settings.build_optimizer(model)
         self.ema = [p.detach().clone() for p in model.parameters()] if settings.ema_decay else []
         self.average = get_ema_multi_avg_fn(settings.ema_decay)
@@ -86,7 +92,7 @@ class _Trainer:
         return ended or 0 < settings.drops < self.dropped
 
     def step(self, i: int, loss: Callable[[int], Tensor], counter: Counter | None) -> None:
-        start = time.perf_counter()
+        start, drawing = self.clock(), self.clock.drawing
         if counter is not None:
             counter.reset()
         rate = self.settings.lr_at(i, self.stalest, self.dropped)
@@ -106,7 +112,12 @@ class _Trainer:
             with torch.no_grad():
                 self.average(self.ema, list(self.model.parameters()), 1)
         self.run.synchronize()
-        self.log.seconds.append(time.perf_counter() - start)
+        self.log.seconds.append(self.clock() - start)
+        if self.draws:
+            self.log.drawing.append(self.clock.drawing - drawing)
+        if not self.warm:
+            self.log.starts.append(i)
+            self.warm = True
         self.log.losses.append(number)
         if counter is not None:
             self.log.nfe_forward.append(counter.forward_evaluations)

@@ -64,7 +64,8 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 METRICS = (
     "nll", "bits_per_dim", "nll_error", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
-    "train_time", "overhead", "kinetic_energy", "jacobian_norm", "mass_error", "inversion_error", "wasserstein2", "mmd",
+    "train_time", "warmup_time", "data_time",
+    "overhead", "kinetic_energy", "jacobian_norm", "mass_error", "inversion_error", "wasserstein2", "mmd",
     "c2st", "peak_memory", "loglik_time", "sampling_time", "parameters", "end_time", "train_loss",
 )  # fmt: skip
 

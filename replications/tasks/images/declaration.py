@@ -77,7 +77,8 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 METRICS = (
     "bits_per_dim", "nll", "nll_error", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
-    "train_time", "overhead", "kinetic_energy", "jacobian_norm", "trace_variance", "inversion_error", "peak_memory",
+    "train_time", "warmup_time", "data_time",
+    "overhead", "kinetic_energy", "jacobian_norm", "trace_variance", "inversion_error", "peak_memory",
     "loglik_time", "sampling_time", "parameters", "end_time", "train_loss",
 )  # fmt: skip
 

@@ -61,7 +61,8 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 METRICS = (
     "nll", "bits_per_dim", "nll_error", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
-    "train_time", "overhead", "kinetic_energy", "jacobian_norm", "inversion_error", "peak_memory", "loglik_time",
+    "train_time", "warmup_time", "data_time",
+    "overhead", "kinetic_energy", "jacobian_norm", "inversion_error", "peak_memory", "loglik_time",
     "sampling_time", "parameters", "end_time", "train_loss",
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ ACT = Experiment(
         "dies": {"behaviour": "die"},
     },
     tiers={"smoke": {}, "cpu": {}},
+    seeds={"cpu": 3},
     metrics=("max_error", "nfe"),
 )
 
@@ -46,6 +47,7 @@ TRAIN = Experiment(
     run="fake_paper.runs:train",
     variants={"sgd": {}},
     tiers={"smoke": {}, "cpu": {"pause": 0.05}},
+    seeds={"cpu": 3},
     metrics=("train_loss",),
 )
 

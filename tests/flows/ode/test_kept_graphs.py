@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode import gradients, memory
 from replications.flows.ode.counter import Counter
+from replications.flows.ode.kept import Checkpoints, Step
 from replications.flows.ode.memory import SHARE, Saved, free_bytes
 from replications.flows.ode.solve import Solver, solve
 from replications.flows.ode.solver import ADAPTIVE, ONE_STEP
@@ -125,6 +127,24 @@ def test_a_limit_of_a_container_counts(tmp_path: Path, files: dict[str, str], le
     for name, text in files.items():
         (tmp_path / f"memory.{name}").write_text(f"{text}\n")
     assert memory._group_left(tmp_path) == left
+
+
+def test_the_memory_of_a_machine_is_read_from_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = SimpleNamespace(
+        read_text=lambda: "MemTotal:  9000 kB\nMemAvailable:   3000 kB\nHugepagesize: 2 kB\n"
+    )
+    monkeypatch.setattr(memory, "Path", lambda name: table)
+    assert memory._available() == 3000 * 1024
+
+
+def test_as_many_graphs_are_kept_as_fit() -> None:
+    kept = Checkpoints(graphs=2)
+    room = []
+    for _ in range(3):
+        room.append(kept.tapes)
+        kept.add(Step(0.0, 0.1, ()))
+    assert room == [True, True, False]
+    assert not Checkpoints(keep=False, graphs=2).tapes
 
 
 def test_free_memory_is_the_least_of_machine_and_container(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,8 +316,17 @@ def test_long_curves_are_block_means(run: Run) -> None:
     assert curve.x[:2] == (4.0, 8.0)
     assert curve.y[:2] == (1.5, 5.5)
     assert blocks([1.0, 2.0, 6.0], 2) == ([2, 3], [1.5, 6.0])
+    assert blocks([1.0, 2.0, 6.0], 1) == ([3], [3.0])  # the mean, not the middle one
     assert log.iteration_time == 2.0
     assert log.train_time == 8.0
+
+
+def test_validations_are_counted_since_the_lowest_value():
+    assert (Log().stale, Log().stalest) == (0, 0)
+    diverged = Log(validations=[(1, math.inf), (2, math.inf), (3, 1.0), (4, 2.0)])
+    assert (diverged.stale, diverged.stalest) == (1, 2)
+    never = Log(validations=[(1, math.nan)])
+    assert never.stale == 1
 
 
 def test_a_plateau_lowers_the_rate_for_good() -> None:

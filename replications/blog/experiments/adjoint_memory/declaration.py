@@ -97,7 +97,7 @@ ADJOINT_MEMORY = Experiment(
     },
     metrics=(
         "peak_memory", "forward_backward_time", "test_accuracy", "overhead", "nfe_forward", "nfe_backward", "nfe_test",
-        "resident_memory", "train_loss", "train_time", "parameters",
+        "resident_memory", "train_loss", "train_time", "iteration_time", "warmup_time", "data_time", "parameters",
     ),
     data_fields=("data",),
     figures={"memory_time": "replications.blog.experiments.adjoint_memory.figures:memory_time"},

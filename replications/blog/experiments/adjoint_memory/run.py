@@ -9,7 +9,7 @@
 
 `forward_backward_time` and `peak_memory` are of one forward and backward pass on one batch, without the
 optimizer's step. `overhead[...]` compares with plain backpropagation through the fixed steps, measured in the same
-process on the same batch and weights, turn by turn.
+process on the same batch and weights, the two in turns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.data.images import load, random_crop
-from bench.measure.clock import time_repeats
+from bench.measure.clock import quotient, reader, take_turns
 from bench.measure.memory import peak_memory, resident_peak
 from replications.flows.fields.mlp import MlpField, initialise
 from replications.flows.ode.block import ODEBlock
@@ -33,7 +33,8 @@ from replications.flows.ode.solve import Solver
 from replications.flows.training.batches import Batches
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
-from replications.tasks.recording import record_curves
+from replications.tasks.recording import record_curves, record_times
+from replications.tasks.training import training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -116,17 +117,22 @@ def run(run: Run, config: AdjointMemory) -> None:
     """Pretrain and freeze the features, train the classifier, then measure its forward and backward pass."""
     data = pretrained_features(run, config)
     model = Classifier(config, run.torch_generator("classifier")).to(run.device)
-    batches = Batches(run, len(data.train), config.batch)
+    batches, clock = Batches(run, len(data.train), config.batch), training_clock(run)
+
+    @clock.drawn
+    def drawn(iteration: int) -> tuple[Tensor, Tensor]:
+        chosen = batches(iteration).to(run.device)
+        return data.train[chosen], data.train_labels[chosen]
 
     def loss(iteration: int) -> Tensor:
-        chosen = batches(iteration).to(run.device)
-        return functional.cross_entropy(model(data.train[chosen]), data.train_labels[chosen])
+        features, labels = drawn(iteration)
+        return functional.cross_entropy(model(features), labels)
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
-    log = train(run, model, loss, settings, counter=model.block.counter, phase="classifier")
+    log = train(run, model, loss, settings, counter=model.block.counter, phase="classifier", clock=clock)
     record_curves(run, log)
     protocol = f"{protocol_of(config)}/{config.iterations} iterations"
-    run.metric("train_time", log.train_time, protocol)
+    record_times(run, log, protocol)
     run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")
     run.metric("parameters", sum(p.numel() for p in model.parameters()), "classifier without the extractor")
     _test(run, model, data, protocol)
@@ -227,28 +233,17 @@ def measure(run: Run, config: AdjointMemory, model: Classifier, data: Features) 
     run.metric("nfe_forward", model.block.counter.forward_evaluations, protocol)
     run.metric("nfe_backward", model.block.counter.backward_evaluations, protocol)
     run.metric("resident_memory", resident_peak(), "process, extractor and training included")
-    times, ratios = _turns(run, config.repeats, passes)
-    run.metric("forward_backward_time", statistics.median(times), f"{protocol}/median", n=len(times))
-    if passes.variant == passes.baseline:
+    arms = {"variant": partial(passes.once, passes.variant)}
+    if passes.variant != passes.baseline:
+        arms["baseline"] = partial(passes.once, passes.baseline)
+    seconds = take_turns(arms, config.repeats, reader(run.device))
+    mine = seconds["variant"]
+    run.metric("forward_backward_time", statistics.median(mine), f"{protocol}/median of turns", n=len(mine))
+    if "baseline" not in seconds:
         return
     against = f"against backprop {config.fixed_method}-{config.steps}"
-    time = 100 * (statistics.median(ratios) - 1)
-    run.metric("overhead[time/backprop]", time, f"{protocol}/{against}/turn by turn", n=len(ratios))
+    time = 100 * (quotient(mine, seconds["baseline"]) - 1)
+    run.metric("overhead[time/backprop]", time, f"{protocol}/{against}/turns forth and back", n=len(mine))
     run.metric("overhead[memory/backprop]", passes.memory_overhead(), f"{protocol}/{against}")
     large = f"{solver}/batch {config.large_batch}/{against}"
     run.metric("overhead[memory/backprop, large batch]", passes.memory_overhead(config.large_batch), large)
-
-
-def _turns(run: Run, repeats: int, passes: Passes) -> tuple[list[float], list[float]]:
-    """Return times of the variant's pass and its quotients with the baseline's, timed right after each."""
-    times, ratios = [], []
-    for turn in range(repeats):
-        mine, other = (
-            time_repeats(
-                partial(passes.once, method), device=run.device, warmup=int(turn == 0), repeats=1
-            ).median
-            for method in (passes.variant, passes.baseline)
-        )
-        times.append(mine)
-        ratios.append(mine / other)
-    return times, ratios

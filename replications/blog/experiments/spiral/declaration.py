@@ -55,7 +55,8 @@ SPIRAL = Experiment(
     tiers={"smoke": {"iterations": 3, "observations": 21, "segment": 1, "unseen": 2}, "cpu": {}},
     metrics=(
         "trajectory_error", "mean_error", "final_error", "parameter_error", "train_loss",
-        "nfe_forward", "nfe_backward", "nfe_test", "evaluation_time", "iteration_time", "train_time",
+        "nfe_forward", "nfe_backward", "nfe_test", "evaluation_time", "iteration_time",
+        "train_time", "warmup_time", "data_time",
     ),
     figures={
         "trajectories": "replications.blog.experiments.spiral.figures:trajectories",

@@ -25,6 +25,7 @@ from replications.flows.ode.solve import Solver, solve, trajectory
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.tasks.recording import record_training
+from replications.tasks.training import training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -50,15 +51,19 @@ def run(run: Run, config: Spiral) -> None:
     solver = Solver("dopri5", rtol=config.rtol, atol=config.atol)
     step = float(times[1])
 
-    def loss(iteration: int) -> Tensor:
+    clock = training_clock(run)
+
+    @clock.drawn
+    def starts(iteration: int) -> Tensor:
         generator = run.torch_generator(f"batch/{iteration}")
-        starts = torch.randint(len(times) - config.segment, (config.batch,), generator=generator).to(
-            run.device
-        )
-        return segment_loss(field, observed, starts, step, config, solver, counter)
+        drawn = torch.randint(len(times) - config.segment, (config.batch,), generator=generator)
+        return drawn.to(run.device)
+
+    def loss(iteration: int) -> Tensor:
+        return segment_loss(field, observed, starts(iteration), step, config, solver, counter)
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
-    log = train(run, field, loss, settings, counter=counter)
+    log = train(run, field, loss, settings, counter=counter, clock=clock)
     record_training(run, log, f"{config.iterations} iterations/mse/dopri5-{config.rtol:g}", last=20)
     evaluate(run, config, field, a, times)
     run.save_model(

@@ -64,7 +64,8 @@ DENSITY_INTEGRAL = Experiment(
     metrics=(
         "mass_error", "scaling_exponent", "nfe", "nll", "bits_per_dim", "nll_error", "kl", "inversion_error",
         "end_time", "nfe_test", "loglik_time",
-        "train_loss", "nfe_forward", "nfe_backward", "iteration_time", "evaluation_time", "train_time", "peak_memory",
+        "train_loss", "nfe_forward", "nfe_backward", "iteration_time", "evaluation_time",
+        "train_time", "warmup_time", "data_time", "peak_memory",
         "overhead", "parameters",
     ),
     figures={

@@ -10,19 +10,21 @@ r"""Experiment `ffjord.trace`: cost, bias and variance of the divergence against
 
 The methods and their floating point operations are those of `replications.tasks.trace.methods`. p is fitted
 over the `FITTED` largest dimensions of a method, where the size and not the overhead of a call decides; that of the
-operations over the largest of all, since they are counted and not measured.
+operations over the largest of all, since they are counted and not measured. The methods are timed in turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from bench.measure.clock import time_repeats
+from bench.measure.clock import quotient, reader, take_turns
 from bench.measure.memory import peak_memory
 from bench.stats import fit_exponent
 from replications.ffjord.experiments.trace import probes
@@ -64,17 +66,22 @@ def widths(config: TraceConfig, d: int) -> tuple[int, ...]:
 
 @dataclass
 class Series:
-    """What a method costs in each dimension that it is measured in."""
+    """What a method costs in each dimension that it is measured in: seconds of every turn, and peak bytes."""
 
-    dims: list[int]
-    seconds: list[float]
-    memory: list[int]
+    dims: list[int] = field(default_factory=list)
+    turns: list[list[float]] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> list[float]:
+        """The median time in each dimension."""
+        return [statistics.median(turns) for turns in self.turns]
 
 
 def costs(run: Run, config: TraceConfig) -> list[int]:
     """Record time, memory and operations of every method; return the dimensions of the exact trace."""
     every = trace_methods(len(config.hidden), config.probes)
-    found = {name: Series([], [], []) for name in every}
+    found = {name: Series() for name in every}
     one = f"hutchinson-{config.probes[0]}"
     weighed = ("exact", "loop", one)
     for i, d in enumerate(config.dims):
@@ -85,23 +92,22 @@ def costs(run: Run, config: TraceConfig) -> list[int]:
         }
         if not affordable:  # nor is the memory of the network's weights
             continue
-        field = make_field(run, config, d)
-        x = torch.randn(config.batch, d, generator=run.torch_generator(f"x/{d}")).to(run.device)
-        eps = Divergence("rademacher", max(config.probes)).draw(x, run.torch_generator(f"probes/{d}"))
-        assert eps is not None  # an estimate draws
-        for name, method in affordable.items():
-            measure(found[name], method, field, x, eps, config.repeats, name in weighed)
+        works = works_of(run, config, d, affordable)
+        measure(found, d, works, config.repeats, run.device)
+        for name in works.keys() & weighed:
+            found[name].memory.append(weight(works[name], run.device))
         run.progress(i + 1, len(config.dims), f"cost at D = {d}")
     protocol = f"float32/batch {config.batch}/{named(config)}"
+    timed = f"{protocol}/in turns"
     for name, series in found.items():
-        record_series(run, name, series, protocol)
+        record_series(run, name, series, protocol, timed)
         if name in weighed:
             record_exponent(run, f"{name}: memory", series.dims, series.memory, protocol)
         if name == one or not name.startswith("hutchinson"):
-            record_exponent(run, f"{name}: time", series.dims, series.seconds, protocol)
+            record_exponent(run, f"{name}: time", series.dims, series.seconds, timed)
             flops = [every[name].flops(widths(config, d), config.batch) for d in config.dims]
             record_exponent(run, f"{name}: flops", config.dims, flops, f"counted/{protocol}")
-    record_quotients(run, found, one, protocol)
+    record_quotients(run, found, one, timed)
     seconds = [found[f"hutchinson-{k}"].seconds[len(found["exact"].dims) - 1] for k in config.probes]
     run.curve("time/K", config.probes, seconds, "K", "time (s)")
     return found["exact"].dims
@@ -113,28 +119,39 @@ def named(config: TraceConfig) -> str:
     return f"{layers} layers of {config.multiple} D" if config.multiple else "-".join(map(str, config.hidden))
 
 
+def works_of(
+    run: Run, config: TraceConfig, d: int, methods: Mapping[str, TraceMethod]
+) -> dict[str, Callable[[], object]]:
+    """Return what each method does once, at states of dimension d, all with the same probes."""
+    network, t = make_field(run, config, d), torch.full((), 0.5, device=run.device)
+    x = torch.randn(config.batch, d, generator=run.torch_generator(f"x/{d}")).to(run.device)
+    eps = Divergence("rademacher", max(config.probes)).draw(x, run.torch_generator(f"probes/{d}"))
+    assert eps is not None  # an estimate draws
+    return {name: partial(method.work, network, t, x, eps) for name, method in methods.items()}
+
+
 @torch.no_grad()
 def measure(
-    series: Series, method: TraceMethod, field: MlpField, x: Tensor, eps: Tensor, repeats: int, weigh: bool
+    found: Mapping[str, Series], d: int, works: Mapping[str, Callable[[], object]], turns: int, device: str
 ) -> None:
-    """Append a method's cost at the states x; its peak memory where asked for, since that takes far longer."""
-    t = torch.full((), 0.5, device=x.device)
-
-    def work() -> object:
-        return method.work(field, t, x, eps)
-
-    series.seconds.append(time_repeats(work, device=x.device, warmup=2, repeats=repeats).median)
-    series.dims.append(x.shape[1])
-    if weigh:
-        with peak_memory(x.device) as peak:
-            work()
-        series.memory.append(peak.bytes)
+    """Append what the methods take in dimension d, timed in turns."""
+    for name, seconds in take_turns(works, turns, reader(device), warmup=2).items():
+        found[name].dims.append(d)
+        found[name].turns.append(seconds)
 
 
-def record_series(run: Run, name: str, series: Series, protocol: str) -> None:
+@torch.no_grad()
+def weight(work: Callable[[], object], device: str) -> int:
+    """Return the peak memory of a method in bytes; it takes far longer than the time."""
+    with peak_memory(device) as peak:
+        work()
+    return peak.bytes
+
+
+def record_series(run: Run, name: str, series: Series, protocol: str, timed: str) -> None:
     """Record a method's cost in its largest dimension, and in all as curves."""
     run.curve(f"time/D[{name}]", series.dims, series.seconds, "D", "time (s)")
-    run.metric(f"evaluation_time[{name}]", series.seconds[-1], f"{protocol}/D = {series.dims[-1]}")
+    run.metric(f"evaluation_time[{name}]", series.seconds[-1], f"{timed}/D = {series.dims[-1]}")
     if series.memory:
         run.curve(f"memory/D[{name}]", series.dims, series.memory, "D", "peak memory (bytes)")
         run.metric(f"peak_memory[{name}]", series.memory[-1], f"{protocol}/D = {series.dims[-1]}")
@@ -157,7 +174,7 @@ def record_quotients(run: Run, found: dict[str, Series], one: str, protocol: str
         ("vjp", "field"),
         ("vjp, parameters", "field"),
     ):
-        quotients = [a / b for a, b in zip(found[name].seconds, found[unit].seconds)][: len(dims)]
+        quotients = [quotient(*turns) for turns in zip(found[name].turns, found[unit].turns)][: len(dims)]
         run.metric(f"ratio[time: {name}/{unit}]", quotients[-1], f"{protocol}/D = {dims[-1]}")
         record_exponent(run, f"{name} over {unit}: time", dims, quotients, protocol)
 

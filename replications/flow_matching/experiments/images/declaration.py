@@ -147,8 +147,8 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 METRICS = (
     "fid", "inception_score", "kid", "precision", "recall", "class_agreement", "nfe", "sampling_time", "bits_per_dim",
-    "nfe_test", "loglik_time", "train_loss", "nfe_forward", "nfe_backward", "iteration_time", "evaluation_time",
-    "train_time", "peak_memory", "parameters",
+    "nfe_test", "inversion_error", "loglik_time", "train_loss", "nfe_forward", "nfe_backward", "iteration_time",
+    "evaluation_time", "train_time", "warmup_time", "data_time", "peak_memory", "parameters",
 )  # fmt: skip
 
 CAPTIONS = {

@@ -21,10 +21,11 @@ from replications.flow_matching.experiments.images.data import Images
 from replications.flow_matching.experiments.images.declaration import REAL, FlowMatchingImageConfig
 from replications.flow_matching.experiments.images.measured import Drawn, Judge, equal_steps
 from replications.flows.density.divergence import Divergence
+from replications.flows.density.evaluate import inversion_error
 from replications.flows.density.images import UnitCubeFlow
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solver import Solver
-from replications.tasks.recording import record_mean
+from replications.tasks.recording import record_inversion, record_mean
 from replications.tasks.splits import held_out
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SHOWN = 8192
 """Numbers that the pictures of samples may hold, unless that is fewer than two a side or a class."""
+INVERTED = 64
+"""Test images on which the inverse is tested."""
 GUIDED = "midpoint"
 """Method by which guided samples are drawn, at the highest NFE."""
 
@@ -150,7 +153,7 @@ def against_nfe(run: Run, flow: UnitCubeFlow, evaluation: Evaluation) -> None:
 
 
 def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: FlowMatchingImageConfig) -> None:
-    """Record bits/dim of test images, of no class, for each number K of dequantisations, and what that costs."""
+    """Record bits/dim of test images, of no class, for each number K of dequantisations, its cost, and the inverse."""
     v = held_out(data.drawn(data.test, config.test_images, "likelihood")).to(run.device)
     integration, draws = adaptive(config), run.torch_generator("likelihood")
     most, clock = max(config.importance), reader(run.device)
@@ -163,7 +166,9 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: FlowMatchingI
         key = "bits_per_dim" if k == 1 else f"bits_per_dim[K={k}]"
         record_mean(run, key, found.of(k), f"{protocol}/uniform noise, K={k}")
     run.metric("nfe_test", found.nfe, f"{protocol}/mean over solves", found.solves)
-    run.metric("loglik_time", found.seconds, f"{protocol}/{len(v)} images, K={most}")
+    run.metric("loglik_time", found.seconds, f"{protocol}/{len(v)} images, K={most}/warm")
+    x = (v[:INVERTED].float() + 0.5) / data.levels
+    record_inversion(run, inversion_error(flow, x, integration), integration.solver.protocol)
 
 
 def pictures(run: Run, flow: UnitCubeFlow, evaluation: Evaluation) -> None:

@@ -25,7 +25,7 @@ from replications.flow_matching.model import build_images, velocity_of
 from replications.flows.density.images import UnitCubeFlow
 from replications.flows.training.settings import Training
 from replications.tasks.recording import relabel
-from replications.tasks.training import fit
+from replications.tasks.training import fit, training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -65,9 +65,11 @@ def train(
 ) -> None:
     """Train a flow in place, with the FID of its samples on the way."""
     method, velocity = METHODS[config.method](), velocity_of(flow)
+    clock = training_clock(run)
+    batch = clock.drawn(data.batch)
 
     def loss(iteration: int) -> Tensor:
-        x, classes = data.batch(iteration)
+        x, classes = batch(iteration)
         generator = run.torch_generator(f"draw/{iteration}")
         drawn = draw(method, x1 := flow.map(x)[0], generator)
         labels = drop_labels(classes, config.drop, data.classes, generator) if config.conditional else None
@@ -79,7 +81,7 @@ def train(
         return evaluation.judge.fid(drawn.images).value
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    fit(run, flow, loss, settings(config), protocol, validate)
+    fit(run, flow, loss, settings(config), protocol, validate, clock=clock)
     relabel(run, "loss", "mean squared error")
     solver, evaluations = VALIDATION
     relabel(run, "validation", f"FID, {solver} NFE {evaluations}")

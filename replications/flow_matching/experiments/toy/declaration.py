@@ -112,7 +112,8 @@ TIERS: dict[str, Mapping[str, Any]] = {
 
 METRICS = (
     "wasserstein2", "sliced_wasserstein2", "mmd", "c2st", "path_energy", "straightness", "nfe", "nll", "bits_per_dim",
-    "nfe_test", "iteration_time", "train_time", "evaluation_time", "train_loss", "nfe_forward", "nfe_backward",
+    "nfe_test", "inversion_error", "iteration_time",
+    "train_time", "warmup_time", "data_time", "evaluation_time", "train_loss", "nfe_forward", "nfe_backward",
     "sampling_time", "loglik_time", "peak_memory", "parameters",
 )  # fmt: skip
 

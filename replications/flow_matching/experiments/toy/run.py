@@ -84,16 +84,17 @@ def trained(run: Run, method: FlowMatching, pairs: Pairs, config: FlowMatchingTo
 
 def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMatchingToyConfig) -> None:
     """Train a flow in place; one iteration evaluates the network once, and solves nothing."""
-    velocity = velocity_of(flow)
+    velocity, clock = velocity_of(flow), training.training_clock(run)
+    batch = clock.drawn(pairs)
 
     def loss(i: int) -> Tensor:
-        x0, x1 = pairs(i)
+        x0, x1 = batch(i)
         drawn = draw(method, x1, run.torch_generator(f"draw/{i}"), x0)
         flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn)
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    training.fit(run, flow, loss, settings(config), protocol)
+    training.fit(run, flow, loss, settings(config), protocol, clock=clock)
     relabel(run, "loss", "mean squared error")
 
 

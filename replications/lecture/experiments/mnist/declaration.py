@@ -58,7 +58,7 @@ CLASSIFIER = Experiment(
     },
     metrics=(
         "test_accuracy", "test_error", "train_loss", "parameters", "nfe_forward", "nfe_backward", "nfe_test",
-        "iteration_time", "evaluation_time", "train_time", "peak_memory", "memory_slope",
+        "iteration_time", "evaluation_time", "train_time", "warmup_time", "data_time", "peak_memory", "memory_slope",
     ),
     data_fields=("data",),
     figures={"training": "replications.lecture.experiments.mnist.figures:training"},

@@ -24,6 +24,7 @@ from replications.lecture.experiments.mnist.measured import (
 from replications.tasks.classification import TEST_BATCH, Accuracy, accuracy, record_accuracy
 from replications.tasks.recording import record_training
 from replications.tasks.splits import TestSet, TrainBatches, TrainSet, first
+from replications.tasks.training import training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -88,13 +89,18 @@ class Trained(nn.Module):
 
 def fit(run: Run, config: ClassifierConfig, model: Classifier, train_set: TrainSet, test: TestSet) -> None:
     """Train with Adam on the cross-entropy; record losses, accuracies, NFE and time."""
-    batches = TrainBatches(run, train_set, config.batch)
+    batches, clock = TrainBatches(run, train_set, config.batch), training_clock(run)
     trained = Trained(model, config.epochs)
     iterations = config.epochs * batches.per_epoch
     iterations = min(iterations, config.max_iterations or iterations)
 
+    @clock.drawn
+    def drawn(iteration: int) -> tuple[Tensor, Tensor]:
+        return batches(iteration), batches.labels(iteration)
+
     def loss(iteration: int) -> Tensor:
-        logits, labels = model(batches(iteration)), batches.labels(iteration)
+        images, labels = drawn(iteration)
+        logits = model(images)
         trained.correct[iteration // batches.per_epoch] += (logits.detach().argmax(1) == labels).sum()
         return functional.cross_entropy(logits, labels)
 
@@ -102,7 +108,7 @@ def fit(run: Run, config: ClassifierConfig, model: Classifier, train_set: TrainS
         return accuracy(model, test, counter=model.block.counter).error
 
     settings = Training(iterations, config.learning_rate, validate_every=batches.per_epoch)
-    log = train(run, trained, loss, settings, error, counter=model.block.counter)
+    log = train(run, trained, loss, settings, error, counter=model.block.counter, clock=clock)
     protocol = f"{config.gradient}/{model.block.solver.protocol}/batch-{config.batch}"
     record_training(run, log, protocol, last=(iterations - 1) % batches.per_epoch + 1)
     record_epochs(run, by_epoch(log, batches.sizes), protocol)

@@ -76,7 +76,7 @@ MNIST = Experiment(
     metrics=(
         "test_error", "test_accuracy", "parameters", "train_loss", "evaluation_time",
         "nfe_forward", "nfe_backward", "nfe_ratio", "nfe_test",
-        "trend_slope", "gradient_error", "peak_memory", "iteration_time", "train_time",
+        "trend_slope", "gradient_error", "peak_memory", "iteration_time", "train_time", "warmup_time", "data_time",
     ),
     data_fields=("data",),
     figures={"training": "replications.neural_ode.experiments.mnist.figures:training"},

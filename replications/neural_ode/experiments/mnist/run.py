@@ -11,6 +11,7 @@ from torch.nn import functional
 from bench.data.images import load, random_crop
 from bench.execution.run import Run
 from replications.flows.ode.solver import Solver
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments.mnist.declaration import MnistConfig
@@ -25,6 +26,7 @@ from replications.tasks.classification import TEST_BATCH, Accuracy, accuracy, re
 from replications.tasks.cost import Loss, step_memory
 from replications.tasks.recording import record_training
 from replications.tasks.splits import TestSet, TrainBatches, TrainSet
+from replications.tasks.training import training_clock
 
 Prepare = Callable[[Tensor], Tensor]
 """Raw images `(B, 1, 28, 28)` -> what the network sees."""
@@ -38,12 +40,13 @@ def run(run: Run, config: MnistConfig) -> None:
     model = model.to(run.device)
     block = ode_block(model)
     counter = block.counter if block else None
-    loss = training_loss(run, config, model, train_set, prepare)
+    clock = training_clock(run)
+    loss = training_loss(run, config, model, train_set, prepare, clock)
 
     def tested() -> Accuracy:
         return accuracy(model, test, prepare, counter)
 
-    log = train(run, model, loss, settings(config), lambda: tested().error, counter=counter)
+    log = train(run, model, loss, settings(config), lambda: tested().error, counter=counter, clock=clock)
     record_training(run, log, f"{seen(config)}/batch-{config.batch}")
     record_step(run, config, model, loss)
     record_accuracy(run, tested(), protocol_of_test(config))
@@ -89,16 +92,25 @@ def scaled(raw: Tensor, white: float, pool: int, device: str) -> Tensor:
 
 
 def training_loss(
-    run: Run, config: MnistConfig, model: nn.Module, train_set: TrainSet, prepare: Prepare
+    run: Run,
+    config: MnistConfig,
+    model: nn.Module,
+    train_set: TrainSet,
+    prepare: Prepare,
+    clock: TrainingClock,
 ) -> Loss:
     """Return iteration -> mean cross-entropy of its randomly shifted images."""
     batches = TrainBatches(run, train_set, config.batch)
 
-    def loss(iteration: int) -> Tensor:
+    @clock.drawn
+    def drawn(iteration: int) -> tuple[Tensor, Tensor]:
         shifts = run.torch_generator(f"batch/{iteration}")
         shifted = random_crop(batches(iteration), config.padding, shifts)
-        labels = batches.labels(iteration).to(run.device)
-        return functional.cross_entropy(model(prepare(shifted)), labels)
+        return prepare(shifted), batches.labels(iteration).to(run.device)
+
+    def loss(iteration: int) -> Tensor:
+        images, labels = drawn(iteration)
+        return functional.cross_entropy(model(images), labels)
 
     return loss
 

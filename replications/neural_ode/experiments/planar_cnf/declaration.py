@@ -80,7 +80,8 @@ PLANAR_CNF = Experiment(
     },
     metrics=(
         "kl", "free_energy", "nll", "mass_error", "inversion_error", "nll_error", "parameters", "train_loss",
-        "nfe_forward", "nfe_backward", "nfe_test", "evaluation_time", "iteration_time", "train_time", "peak_memory",
+        "nfe_forward", "nfe_backward", "nfe_test", "evaluation_time", "iteration_time",
+        "train_time", "warmup_time", "data_time", "peak_memory",
     ),
     figures={
         "densities": "replications.neural_ode.experiments.planar_cnf.figures:densities",

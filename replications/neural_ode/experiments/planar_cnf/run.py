@@ -22,6 +22,7 @@ from torch import Tensor
 from bench.execution.run import Run
 from replications.flows.density import evaluate
 from replications.flows.density.flow import Flow
+from replications.flows.training.clock import TrainingClock
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.neural_ode.experiments.planar_cnf.declaration import SHOWN_REACH, SHOWN_SIDE, PlanarConfig
@@ -38,6 +39,7 @@ from replications.tasks.recording import (
     record_training,
 )
 from replications.tasks.splits import held_out, to_train
+from replications.tasks.training import training_clock
 
 REACH = 6.0
 """The total mass is integrated over [-REACH, REACH]^2."""
@@ -52,9 +54,10 @@ def run(run: Run, config: PlanarConfig) -> None:
     flow = build(**arguments, generator=run.torch_generator("init")).to(run.device)
     inverted = isinstance(flow, Inverted)
     points: Points = BasePoints(run, flow.prior, run.device) if inverted else fresh(run, config.target)
-    loss = training_loss(flow, config, points)
+    clock = training_clock(run)
+    loss = training_loss(flow, config, points, clock)
     counter = flow.counter if config.method == "cnf" else None
-    log = train(run, flow, loss, settings(config), counter=counter)
+    log = train(run, flow, loss, settings(config), counter=counter, clock=clock)
     protocol = training_protocol(config)
     record_training(run, log, protocol)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
@@ -82,13 +85,14 @@ def settings(config: PlanarConfig) -> Training:
     return Training(config.nf_iterations, config.nf_learning_rate, "rmsprop", config.nf_momentum)
 
 
-def training_loss(flow: Flow, config: PlanarConfig, points: Points) -> Loss:
+def training_loss(flow: Flow, config: PlanarConfig, points: Points, clock: TrainingClock) -> Loss:
     """Return iteration -> free energy, or mean of -log q, over its batch."""
 
     def value(x: Tensor) -> Tensor:
         return excess(flow, x, config.target) if isinstance(flow, Inverted) else -flow.log_prob(x)
 
-    return lambda iteration: value(to_train(points.batch(iteration, config.batch))).mean()
+    batch = clock.drawn(points.batch)
+    return lambda iteration: value(to_train(batch(iteration, config.batch))).mean()
 
 
 # -- recording --------------------------------------------------------------------------------------------------

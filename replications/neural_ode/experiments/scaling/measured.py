@@ -10,14 +10,16 @@ r"""What a forward and backward pass costs, and what a tolerance buys: values, c
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bench.measure.clock import time_repeats
+from bench.measure.clock import reader, take_turns
 from bench.measure.memory import peak_memory
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import Solver
@@ -45,12 +47,25 @@ def gradient_pass(model: nn.Module, state: Tensor) -> Pass:
     return work
 
 
-def pass_cost(work: Pass, device: str, repeats: int) -> PassCost:
-    """Return what a pass costs once it has been done: memory first, apart from all timing."""
+def pass_memory(work: Pass, device: str) -> int:
+    """Return the peak memory in bytes of a pass that has been done once."""
     work()
     with peak_memory(device) as peak:
         work()
-    return PassCost(peak.bytes, time_repeats(work, device=device, repeats=repeats).median)
+    return peak.bytes
+
+
+def pass_costs(passes: Sequence[Pass], device: str, turns: int) -> list[PassCost]:
+    """Return what passes cost: memory first, apart from all timing, then the time, in turns."""
+    memory = [pass_memory(work, device) for work in passes]
+    seconds = median_times(passes, device, turns)
+    return [PassCost(*both) for both in zip(memory, seconds, strict=True)]
+
+
+def median_times(works: Sequence[Callable[[], object]], device: str, turns: int) -> list[float]:
+    """Return the median time of each piece of work in seconds; they take turns, so that no drift tells on a slope."""
+    arms = {str(i): work for i, work in enumerate(works)}
+    return [statistics.median(seconds) for seconds in take_turns(arms, turns, reader(device)).values()]
 
 
 @dataclass(frozen=True)
@@ -94,8 +109,7 @@ def rung(
     tolerance: float,
     gradient: str,
     exact: Differentiated,
-    device: str,
-    repeats: int,
+    seconds: float,
 ) -> Rung:
     """Return what dopri5 gives and takes at a tolerance.
 
@@ -105,15 +119,11 @@ def rung(
         tolerance: rtol = atol.
         gradient: of the solve.
         exact: what counts as the truth.
-        device: where the field is.
-        repeats: timed solves.
+        seconds: that a solve takes.
     """
     found = differentiate(field, state, tolerance, gradient)
-    solution_map = by_dopri5(field, tolerance, gradient)
-    with torch.no_grad():
-        timing = time_repeats(lambda: solution_map(state), device=device, repeats=repeats)
     errors = relative_error(found.end, exact.end), relative_error(found.gradient, exact.gradient)
-    return Rung(*errors, found.nfe_forward, found.nfe_backward, timing.median)
+    return Rung(*errors, found.nfe_forward, found.nfe_backward, seconds)
 
 
 def ladder(
@@ -123,8 +133,15 @@ def ladder(
     gradient: str,
     reference_tolerance: float,
     device: str,
-    repeats: int,
+    turns: int,
 ) -> list[Rung]:
-    """Return a rung for each tolerance, against backpropagation through a solve at the reference tolerance."""
+    """Return a rung for each tolerance, against backpropagation through a solve at the reference tolerance.
+
+    Their solves are timed in turns.
+    """
     exact = differentiate(field, state, reference_tolerance, "backprop")
-    return [rung(field, state, tolerance, gradient, exact, device, repeats) for tolerance in tolerances]
+    solves = [partial(by_dopri5(field, tolerance, gradient), state) for tolerance in tolerances]
+    with torch.no_grad():
+        times = median_times(solves, device, turns)
+    pairs = zip(tolerances, times, strict=True)
+    return [rung(field, state, tolerance, gradient, exact, seconds) for tolerance, seconds in pairs]

@@ -17,7 +17,7 @@ from replications.neural_ode.experiments.scaling.measured import (
     Rung,
     gradient_pass,
     ladder,
-    pass_cost,
+    pass_costs,
 )
 from replications.neural_ode.experiments.scaling.models import ResidualStack, SolutionMap, new_field
 
@@ -62,11 +62,9 @@ def residual_stack(run: Run, config: ScalingConfig) -> DeepModel:
 
 def costs(run: Run, config: ScalingConfig, state: Tensor, model: DeepModel) -> list[PassCost]:
     """Return the cost of a pass at every depth."""
-    found = []
-    for i, depth in enumerate(config.steps):
-        found.append(pass_cost(gradient_pass(model(depth), state), run.device, config.repeats))
-        run.progress(i + 1, len(config.steps), f"depth {depth}")
-    return found
+    return pass_costs(
+        [gradient_pass(model(depth), state) for depth in config.steps], run.device, config.repeats
+    )
 
 
 def record_costs(run: Run, config: ScalingConfig, found: Sequence[PassCost], state: Tensor) -> None:
@@ -77,15 +75,15 @@ def record_costs(run: Run, config: ScalingConfig, found: Sequence[PassCost], sta
     run.metric("memory_slope", slope.slope, protocol, slope.n, slope.slope_se)
     state_bytes = state.numel() * state.element_size()
     run.metric("ratio[memory_slope/state_bytes]", slope.slope / state_bytes, protocol, slope.n)
-    slope = fit_line(depths, seconds)
-    run.metric("time_slope", slope.slope, protocol, slope.n, slope.slope_se)
+    slope, timed = fit_line(depths, seconds), f"{protocol}/in turns"
+    run.metric("time_slope", slope.slope, timed, slope.n, slope.slope_se)
     run.metric("peak_memory", memory[-1], protocol)
-    run.metric("forward_backward_time", seconds[-1], protocol, config.repeats)
-    for key, values, label in (
-        ("memory/depth", memory, "peak memory (bytes)"),
-        ("time/depth", seconds, "forward + backward (s)"),
+    run.metric("forward_backward_time", seconds[-1], timed, config.repeats)
+    for key, values, label, how in (
+        ("memory/depth", memory, "peak memory (bytes)", protocol),
+        ("time/depth", seconds, "forward + backward (s)", timed),
     ):
-        record_exponent(run, key, depths, values, protocol)
+        record_exponent(run, key, depths, values, how)
         run.curve(key, depths, values, "solver steps or layers", label)
 
 
@@ -108,7 +106,7 @@ def record_ladder(run: Run, tolerances: Sequence[float], rungs: Sequence[Rung]) 
     ):
         run.curve(key, x, y, *reversed(key.split("/")))
     record_exponent(run, "error/tolerance", tolerances, errors, protocol)
-    record_exponent(run, "time/nfe", forward, seconds, protocol)
+    record_exponent(run, "time/nfe", forward, seconds, f"{protocol}/in turns")
 
 
 def record_exponent(run: Run, key: str, x: Sequence[float], y: Sequence[float], protocol: str) -> None:

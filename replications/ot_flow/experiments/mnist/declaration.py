@@ -91,7 +91,8 @@ MNIST = Experiment(
     metrics=(
         "reconstruction_error", "nll", "bits_per_dim", "transport_cost", "hjb_residual", "straightness", "nll_error",
         "inversion_error", "mmd", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
-        "train_time", "kinetic_energy", "jacobian_norm", "peak_memory", "loglik_time", "sampling_time", "parameters",
+        "train_time", "warmup_time", "data_time",
+        "kinetic_energy", "jacobian_norm", "peak_memory", "loglik_time", "sampling_time", "parameters",
         "train_loss",
     ),
     data_fields=("data",),

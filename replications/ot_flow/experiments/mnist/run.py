@@ -35,6 +35,7 @@ from replications.tasks.splits import (
     to_train,
     to_validate,
 )
+from replications.tasks.training import training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -83,7 +84,8 @@ def arguments_of(data: Images, config: OTFlowMnistConfig) -> dict[str, Any]:
 
 def fit_autoencoder(run: Run, autoencoder: Autoencoder, data: Split, config: OTFlowMnistConfig) -> None:
     """Train the autoencoder in place on training images alone, set its normalisation, and record both."""
-    batches = TrainBatches(run, data.train, config.autoencoder_batch)
+    batches, clock = TrainBatches(run, data.train, config.autoencoder_batch), training_clock(run)
+    batch = clock.drawn(batches)
     settings = autoencoder_settings(config, batches.per_epoch)
     validation = to_validate(data.validation)
 
@@ -92,7 +94,13 @@ def fit_autoencoder(run: Run, autoencoder: Autoencoder, data: Split, config: OTF
         return autoencoder.loss(validation).item()
 
     log = train(
-        run, autoencoder, lambda i: autoencoder.loss(batches(i)), settings, validate, phase="autoencoder"
+        run,
+        autoencoder,
+        lambda i: autoencoder.loss(batch(i)),
+        settings,
+        validate,
+        phase="autoencoder",
+        clock=clock,
     )
     autoencoder.normalise_by(to_train(data.train))
     run.metric("parameters[autoencoder]", size(autoencoder), "trainable")

@@ -49,8 +49,9 @@ def run(run: Run, config: OTFlowTabularConfig) -> None:
 
 
 def training_protocol(config: OTFlowTabularConfig) -> str:
-    """Return the protocol of a training, the same for all methods."""
-    return f"{config.iterations} iterations of {config.batch}/{EACH}"
+    """Return the protocol of a training, the same for all methods, but for OT-Flow's where its steps are compiled."""
+    compiled = "/compiled" if config.compiled and config.method == "ot_flow" else ""
+    return f"{config.iterations} iterations of {config.batch}/{EACH}{compiled}"
 
 
 def baseline(run: Run, data: Split, config: OTFlowTabularConfig) -> Flow:

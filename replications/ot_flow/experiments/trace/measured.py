@@ -23,13 +23,14 @@ Operations are those of matrix products, a multiplication and an addition each.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.measure.clock import quotient
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.evaluate import Clock
 from replications.ot_flow.potential import RANK, GradientField
@@ -67,8 +68,9 @@ def compare(
     checked: int,
     vectors: Callable[[], torch.Generator],
     clock: Clock,
+    backwards: bool = False,
 ) -> Comparison:
-    """Return what the methods take and how far their traces are from the exact one, all in turn.
+    """Return what the methods take and how far their traces are from the exact one.
 
     Args:
         field: f = -grad Phi, whose parameters need no gradient.
@@ -78,22 +80,50 @@ def compare(
         checked: the first so many states, whose Hessians give the expected error.
         vectors: returns the stream of the vectors from its start.
         clock: reads the time in seconds, after the device has finished.
+        backwards: whether the last method comes first, as in every second repeat.
     """
-    phi = field.potential
     warm_up(field, t, x)
-    seconds, exact = timed(lambda: -phi.derivatives(t, x, short=False)[2], clock)
-    found = Comparison({EXACT: seconds}, {EXPECTED: expected_error(field, t, x[:checked], exact)})
-
-    def add(name: str, seconds: float, trace: Tensor) -> None:
-        found.seconds[name], found.errors[name] = seconds, relative_error(trace, exact)
-
-    add(BY_GRAM, *timed(lambda: -phi.derivatives(t, x, short=True)[2], clock))
-    for k, seconds, estimate in estimates(by_gradients, field, t, x, numbers, vectors(), clock):
-        add(f"hutchinson-{k}", seconds, estimate)
-    for k, seconds, _ in estimates(by_pushes, field, t, x, numbers[:PUSHED], vectors(), clock):
-        found.seconds[f"pushed-{k}"] = seconds  # the estimates are the same
-    add(UNITS, *timed(lambda: by_loop(field, t, x)[1], clock))
+    arms = arms_of(field, t, x, numbers, vectors, clock)
+    order = reversed(arms) if backwards else arms
+    timed = {name: each for arm in order for name, each in arms[arm]().items()}
+    exact = timed[EXACT][1]
+    found = Comparison({}, {EXPECTED: expected_error(field, t, x[:checked], exact)})
+    for name, (seconds, trace) in timed.items():
+        found.seconds[name] = seconds
+        if name != EXACT and not name.startswith("pushed"):  # whose estimates are those by gradients
+            found.errors[name] = relative_error(trace, exact)
     return found
+
+
+Timed = dict[str, tuple[float, Tensor]]
+"""Seconds and traces `(B,)` by name."""
+
+
+def arms_of(
+    field: GradientField,
+    t: Tensor,
+    x: Tensor,
+    numbers: Sequence[int],
+    vectors: Callable[[], torch.Generator],
+    clock: Clock,
+) -> dict[str, Callable[[], Timed]]:
+    """Return what is timed one after the other, by name; arguments as those of `compare`."""
+    derivatives = field.potential.derivatives
+
+    def exact(short: bool) -> Tensor:
+        return -derivatives(t, x, short=short)[2]
+
+    def by(products: Products, name: str, numbers: Sequence[int]) -> Timed:
+        found = estimates(products, field, t, x, numbers, vectors(), clock)
+        return {f"{name}-{k}": (seconds, estimate) for k, seconds, estimate in found}
+
+    return {
+        EXACT: lambda: {EXACT: timed(partial(exact, short=False), clock)},
+        BY_GRAM: lambda: {BY_GRAM: timed(partial(exact, short=True), clock)},
+        "hutchinson": lambda: by(by_gradients, "hutchinson", numbers),
+        "pushed": lambda: by(by_pushes, "pushed", numbers[:PUSHED]),
+        UNITS: lambda: {UNITS: timed(lambda: by_loop(field, t, x)[1], clock)},
+    }
 
 
 def warm_up(field: GradientField, t: Tensor, x: Tensor) -> None:
@@ -178,7 +208,7 @@ def expected_error(field: GradientField, t: Tensor, x: Tensor, exact: Tensor) ->
 
 
 def quotients(numbers: Sequence[int], seconds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return medians over the repeats of quotients of times, by the names of the two.
+    """Return quotients of times over the repeats, every second of which goes backwards, by the names of the two.
 
     Args:
         numbers: of vectors, as in `compare`.
@@ -187,14 +217,14 @@ def quotients(numbers: Sequence[int], seconds: Sequence[Mapping[str, float]]) ->
     one, most, pushed = f"hutchinson-{numbers[0]}", f"hutchinson-{numbers[-1]}", f"pushed-{numbers[0]}"
     of_exact = [(EXACT, one), (BY_GRAM, one), (EXACT, BY_GRAM), (EXACT, pushed), (EXACT, UNITS)]
     pairs = [*of_exact, (most, EXACT), (pushed, one)]
-    return {f"{a}/{b}": statistics.median(s[a] / s[b] for s in seconds) for a, b in pairs}
+    return {f"{a}/{b}": quotient(*([s[name] for s in seconds] for name in (a, b))) for a, b in pairs}
 
 
 def worth_in_vectors(numbers: Sequence[int], seconds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return how many vectors the exact methods are worth in time, a vector's being its share of all: medians."""
+    """Return how many vectors the exact methods are worth in time, a vector's being its share of all."""
     last = numbers[-1]
-    most = f"hutchinson-{last}"
-    return {name: statistics.median(last * s[name] / s[most] for s in seconds) for name in (EXACT, BY_GRAM)}
+    most = [s[f"hutchinson-{last}"] for s in seconds]
+    return {name: last * quotient([s[name] for s in seconds], most) for name in (EXACT, BY_GRAM)}
 
 
 def operations(config: OTFlowTraceConfig) -> dict[str, int]:

@@ -37,14 +37,14 @@ Repeats = Sequence[Mapping[str, float]]
 
 
 def run(run: Run, config: OTFlowTraceConfig) -> None:
-    """Measure every method, with weights, states and vectors of its own in each repeat."""
+    """Measure every method, with weights, states and vectors of its own in each repeat, every second backwards."""
     found = []
     for i in range(config.repeats):
         found.append(repeat(run, config, i))
         run.progress(i + 1, config.repeats)
     protocol = f"float32/batch {config.batch}/m = {config.width}/{config.layers} layers"
     protocol = f"{protocol}/initial weights, normal states/{config.repeats} repeats"
-    record_times(run, config.numbers, [each.seconds for each in found], protocol)
+    record_times(run, config.numbers, [each.seconds for each in found], f"{protocol} forth and back")
     record_errors(run, config.numbers, [each.errors for each in found], protocol)
     record_operations(run, operations(config), f"counted/{protocol}")
 
@@ -57,11 +57,12 @@ def repeat(run: Run, config: OTFlowTraceConfig, i: int) -> Comparison:
     x = torch.randn(config.batch, config.dim, generator=draws).to(run.device)
     t = torch.randn((), generator=draws).to(run.device)
     vectors = partial(run.torch_generator, f"vectors/{i}")
-    return compare(field, t, x, config.numbers, config.checked, vectors, reader(run.device))
+    clock, backwards = reader(run.device), i % 2 == 1
+    return compare(field, t, x, config.numbers, config.checked, vectors, clock, backwards)
 
 
 def record_times(run: Run, numbers: Sequence[int], seconds: Repeats, protocol: str) -> None:
-    """Record the median time of each method, and the medians of quotients within a repeat."""
+    """Record the median time of each method, and quotients over neighbouring repeats."""
     n = len(seconds)
     medians = {name: statistics.median(s[name] for s in seconds) for name in seconds[0]}
     for name, value in medians.items():

@@ -73,7 +73,7 @@ STIFF = Experiment(
     },
     metrics=(
         "mean_error", "ratio", "nfe_forward", "nfe_backward", "nfe_test", "iteration_time", "evaluation_time",
-        "train_time", "train_loss", "parameters",
+        "train_time", "warmup_time", "data_time", "train_loss", "parameters",
     ),
     figures={
         "errors": "replications.steer.experiments.stiff.figures:errors",

@@ -30,6 +30,7 @@ from replications.flows.training.log import Log
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
 from replications.tasks.recording import record_training
+from replications.tasks.training import training_clock
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -95,11 +96,16 @@ def run(run: Run, config: StiffConfig) -> None:
     test_times = torch.linspace(0, config.test_end, config.points, dtype=torch.float64)
     truth = exact(times, config.stiffness).float()[:, None].to(run.device)
 
-    def loss(iteration: int) -> Tensor:
+    clock = training_clock(run)
+
+    @clock.drawn
+    def drawn(iteration: int) -> tuple[Tensor, float]:
         generator = run.torch_generator(f"batch/{iteration}")
         starts = torch.randperm(config.points - 2, generator=generator)[: config.batch]
-        length = draw_length(float(times[1]), config, generator)
-        return segment_loss(field, times, truth, starts, length, config, counter)
+        return starts, draw_length(float(times[1]), config, generator)
+
+    def loss(iteration: int) -> Tensor:
+        return segment_loss(field, times, truth, *drawn(iteration), config, counter)
 
     def error() -> float:
         return (predict(field, test_times, config) - exact(test_times, config.stiffness)).abs().mean().item()
@@ -107,7 +113,7 @@ def run(run: Run, config: StiffConfig) -> None:
     settings = Training(
         config.iterations, config.learning_rate, optimizer="rmsprop", validate_every=config.test_every
     )
-    log = train(run, field, loss, settings, validate=error, counter=counter)
+    log = train(run, field, loss, settings, validate=error, counter=counter, clock=clock)
     record(run, field, log, test_times, config)
     arguments = {"units": config.units, "std": config.weight_std}
     run.save_model("replications.steer.experiments.stiff.run:build", arguments, field.state_dict())
