@@ -200,13 +200,13 @@ def written(folder: Path, name: str, content: bytes) -> Path:
 
 def read_verdicts(folder: Path, content: bytes) -> Any:
     """Read claims and judge them, for tables too."""
-    from bench.report import verdicts
+    from bench.report import corrections, verdicts
     from bench.report.table import csv_text
     from bench.verdict import judge_all
 
     judged = judge_all(read_claims(written(folder, "claims.toml", content), "fake"), [])
     csv_text(verdicts.CSV_HEADER, verdicts.csv_rows(judged))
-    return verdicts.table(judged, "t"), verdicts.corrections(judged)
+    return verdicts.table(judged, "t"), corrections.document(judged)
 
 
 def a_setting(_: Path) -> bytes:
