@@ -283,7 +283,7 @@ def find(folders: Iterable[Path]) -> Found:
     """Return the records below some output folders; what can not be read stops none of the others.
 
     Of several records of what is one run today the first of these is shown: a settled one; one with today's random
-    streams; one of the earlier folder; the one that was started last.
+    streams; one that ran alone; one of the earlier folder; the one that was started last.
 
     Raises:
         UserError: a folder is missing.
@@ -300,7 +300,8 @@ def find(folders: Iterable[Path]) -> Found:
                 bad.append(str(error))
                 continue
             i = record.identity
-            rank = (record.status in SETTLED, "task" in i.seeded_by, -place, record.started)
+            settled, alone = record.status in SETTLED, record.shared is None
+            rank = (settled, "task" in i.seeded_by, alone, -place, record.started)
             by_run.setdefault(i.run if is_current(i) else i.id, []).append((rank, record))
     shown = {key: max(group, key=lambda each: each[0])[1] for key, group in by_run.items()}
     hidden = [(shown[key], r) for key, group in by_run.items() for _, r in group if r is not shown[key]]
