@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.execution.run import Run
 from bench.execution.worker import keep
 from bench.experiment import Experiment
@@ -44,3 +46,18 @@ def _kept(run: Run) -> Path:
 def untimed(run: Run) -> dict[str, float]:
     """Return the metrics that repeat: all but times and what comes of them."""
     return {key: m.value for key, m in run.metrics.items() if "time" not in key and "overhead" not in key}
+
+
+def sizes_seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return a list that fills with the sizes of an epoch's batches, of each training that is recorded from now on."""
+    from replications.tasks import recording
+
+    seen: list[list[int]] = []
+    sound = recording.record_training
+
+    def spied(*arguments: Any, sizes: Any = (1,), **named: Any) -> None:
+        seen.append(list(sizes))
+        sound(*arguments, sizes=sizes, **named)
+
+    monkeypatch.setattr("replications.tasks.training.record_training", spied)
+    return seen

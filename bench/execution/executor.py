@@ -24,6 +24,7 @@ from bench.errors import Unwritable, UserError
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
 from bench.execution.plan import Job
 from bench.execution.worker import command
+from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.record import Record
 
@@ -53,9 +54,37 @@ class Limits:
     threads: int | None = None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run runs.
+
+    Args:
+        slot: its place among the runs at the same time.
+        jobs: how many runs there are at the same time.
+        share: numbers of its processors.
+        threads: how many it has.
+        machine: what all of them may use.
+    """
+
+    slot: int
+    jobs: int
+    share: tuple[int, ...]
+    threads: int
+    machine: Cores
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether other runs have the same processors."""
+        return self.jobs > len(self.machine.allowed)
+
+    def described(self) -> dict[str, Any]:
+        """Return what a record says of it."""
+        return {"jobs": self.jobs, "cores": len(self.machine.allowed), "quota": self.machine.quota}
+
+
 @dataclass
 class Child:
-    """A running process and what it has told so far."""
+    """A running process and what it has told so far; `load` watches the machine from when it is ready."""
 
     job: Job
     process: subprocess.Popen[str]
@@ -64,10 +93,11 @@ class Child:
     limit: float
     deadline: float
     started: str
-    slot: int
+    place: Place
+    environment: dict[str, Any]
     begun: float = field(default_factory=time.monotonic)
-    environment: dict[str, Any] = field(default_factory=dict)
     status: str | None = None
+    load: Load | None = None
 
 
 Listener = Callable[[Job, dict[str, Any]], None]
@@ -106,23 +136,24 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     Runs at the same time are pinned to processors of their own.
 
     Raises:
-        UserError: a record cannot be written, or `OMP_NUM_THREADS` is no number.
+        UserError: a record cannot be written, or `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` is nonsense.
         KeyboardInterrupt: after the children are ended.
     """
     machine = cores()
     asked = limits.threads or asked_for(os.environ)
-    shares = machine.shares(limits.workers)
-    free = list(range(limits.workers))
+    workers = max(1, min(limits.workers, len(jobs)))
+    shares = machine.shares(workers)
+    free = list(range(workers))
     waiting = list(jobs)
     running: dict[int, Child] = {}
     events: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
     counts: dict[str, int] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < limits.workers:
+            while waiting and free:
                 job, slot = waiting.pop(0), free.pop(0)
-                count = threads(job.experiment.threads, shares[slot], machine, asked)
-                place = Place(slot, shares[slot], count, machine, limits.workers > len(machine.allowed))
+                count = threads(job.experiment.threads, shares[slot], machine, asked, workers)
+                place = Place(slot, workers, shares[slot], count, machine)
                 child = _start(job, folder, limits, place, events)
                 running[child.process.pid] = child
                 listener(child.job, {"event": "start"})
@@ -131,7 +162,7 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                 status = _handle(running[pid], event, folder, limits, listener)
                 if status:
                     counts[status] = counts.get(status, 0) + 1
-                    free.append(running[pid].slot)
+                    free.append(running[pid].place.slot)
                     del running[pid]
             for child in running.values():
                 if time.monotonic() > child.deadline:
@@ -143,17 +174,6 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                 _write_end(child, folder, "interrupted", "interrupted by the user")
         raise
     return counts
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run runs: its slot among those at the same time, its processors and threads, the machine."""
-
-    slot: int
-    share: tuple[int, ...]
-    threads: int
-    machine: Cores
-    overlaps: bool
 
 
 def _start(
@@ -168,9 +188,7 @@ def _start(
         "threads": place.threads,
         "share": place.share,
         "overlaps": place.overlaps,
-        "cores": len(place.machine.allowed),
-        "quota": place.machine.quota,
-        "jobs": limits.workers,
+        "place": place.described(),
         "memory_limit": limits.memory,
     }
     try:
@@ -195,17 +213,17 @@ def _start(
     threading.Thread(target=_listen, args=(process, events), daemon=True).start()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     deadline = time.monotonic() + IMPORT_LIMIT
-    return Child(job, process, log, limits.device, IMPORT_LIMIT, deadline, started, place.slot)
+    known = {"threads": place.threads} | place.described() | unfinished()
+    return Child(job, process, log, limits.device, IMPORT_LIMIT, deadline, started, place, known)
 
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
     assert process.stdout is not None
-    with process:
+    with contextlib.suppress(BrokenPipeError), process:  # it may have died without reading its order
         for line in process.stdout:
             with contextlib.suppress(json.JSONDecodeError):
                 events.put((process.pid, json.loads(line)))
-        code = process.wait()
-    events.put((process.pid, {"event": "exit", "code": code}))
+    events.put((process.pid, {"event": "exit", "code": process.wait()}))
 
 
 def _handle(
@@ -218,6 +236,7 @@ def _handle(
         child.limit = own if limits.timeout is None else limits.timeout
         child.deadline = time.monotonic() + child.limit
         child.environment = event["environment"]
+        child.load = Load(child.place.jobs, child.place.overlaps, session=child.process.pid)
     elif kind == "progress":
         listener(child.job, event)
     elif kind == "unwritable":
@@ -248,6 +267,10 @@ def _post_mortem(child: Child, code: int) -> tuple[str, str]:
 
 
 def _kill(child: Child) -> None:
+    """End a child, having seen what else ran meanwhile."""
+    if child.load:
+        child.environment |= child.load.end()
+        child.load = None
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.process.pid, signal.SIGKILL)
 

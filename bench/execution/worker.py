@@ -147,10 +147,9 @@ def main() -> None:
     resolve(experiment.run)  # the parent's clock starts once the imports are done
     run = Run(identity, Path(job["folder"]), job["device"], events)
     seed_libraries(run, job["threads"])
-    load = Load(job["jobs"], job["overlaps"])
+    load = Load(job["place"]["jobs"], job["overlaps"])
     placed = {"affinity": affinity, "wait_policy": wait_policy(os.environ)}
-    placed |= {key: job[key] for key in ("jobs", "cores", "quota")}
-    surroundings = environment(run.device) | placed | load.begun()
+    surroundings = environment(run.device) | job["place"] | placed | load.begun()
     send(events, {"event": "ready", "environment": surroundings})
     _limit_memory(job["memory_limit"])
     try:

@@ -18,22 +18,25 @@ class Load:
     """Watches what else runs on the machine, from its making until `end`.
 
     Others' time is the user time (`user`, `nice`, of `/proc/stat`) and the time stolen by other guests of the host,
-    less the user time of this process's session, to which its children belong.
+    less the user time of the run's session, to which its children belong.
 
     Args:
         jobs: runs at the same time that the caller started.
         overlaps: whether they share processors.
         proc: where the kernel tells of processes; absent on some systems.
+        session: of the run; by default that of this process.
     """
 
-    def __init__(self, jobs: int = 1, overlaps: bool = False, proc: Path = PROC) -> None:
-        self._jobs, self._overlaps, self._proc = jobs, overlaps, proc
-        self._clock, self._busy, self._own = time.monotonic(), busy_time(proc), own_time(proc)
+    def __init__(
+        self, jobs: int = 1, overlaps: bool = False, proc: Path = PROC, session: int | None = None
+    ) -> None:
+        self._jobs, self._overlaps, self._proc, self._session = jobs, overlaps, proc, session
+        self._clock, self._busy, self._own = time.monotonic(), busy_time(proc), own_time(proc, session)
         self._before = load_average()
 
     def begun(self) -> dict[str, Any]:
-        """Return what is known at the start; `shared` says that the rest was not measured, until `end` replaces it."""
-        return {"load_before": self._before, "load_after": None, "foreign_cores": None, "shared": UNFINISHED}
+        """Return what is known at the start, until `end` replaces it."""
+        return unfinished(self._before)
 
     def end(self) -> dict[str, Any]:
         """Return load averages, processors' worth of others' time, and why the machine was shared, if it was."""
@@ -46,7 +49,8 @@ class Load:
         }
 
     def _foreign(self) -> float | None:
-        busy, own, wall = busy_time(self._proc), own_time(self._proc), time.monotonic() - self._clock
+        busy, own = busy_time(self._proc), own_time(self._proc, self._session)
+        wall = time.monotonic() - self._clock
         if None in (busy, self._busy, own, self._own) or wall <= 0:
             return None
         others = (busy - self._busy) - (own - self._own)  # type: ignore[operator]
@@ -61,6 +65,11 @@ class Load:
         if self._before is not None and self._before > 1:
             return f"load average {self._before:.1f} at the start"
         return None
+
+
+def unfinished(before: float | None = None) -> dict[str, Any]:
+    """Return what a record says of a run that ended before its load was measured; it does not count as alone."""
+    return {"load_before": before, "load_after": None, "foreign_cores": None, "shared": UNFINISHED}
 
 
 def load_average() -> float | None:
@@ -81,9 +90,9 @@ def busy_time(proc: Path = PROC) -> float | None:
     return (user + nice + steal) / _ticks()
 
 
-def own_time(proc: Path = PROC) -> float | None:
-    """Return the seconds of user time of this process's session, ended children included."""
-    total, session = 0, os.getsid(0) if hasattr(os, "getsid") else -1
+def own_time(proc: Path = PROC, session: int | None = None) -> float | None:
+    """Return the seconds of user time of a session, by default this process's, ended children included."""
+    total, session = 0, os.getsid(0) if session is None else session
     found = False
     for path in proc.glob("[0-9]*/stat"):
         try:

@@ -23,6 +23,8 @@ class Metric:
         description: one sentence.
         compares: whether it compares other quantities, which its qualifier names, as in `ratio[time: a/b]`.
         default: unit of what it compares where the qualifier names nothing known.
+        share: whether it is a share of points, between 0 and 1 or 0 and 100 %; its standard error is that of
+            `bench.metrics.share`.
     """
 
     name: str
@@ -31,12 +33,19 @@ class Metric:
     description: str
     compares: bool = False
     default: str = ""
+    share: bool = False
 
 
 _METRICS = (
     # Learning
-    Metric("test_error", "%", "lower", "Share of the test set classified wrongly, 100 - test_accuracy."),
-    Metric("test_accuracy", "%", "higher", "Share of the test set classified correctly."),
+    Metric(
+        "test_error",
+        "%",
+        "lower",
+        "Share of the test set classified wrongly, 100 - test_accuracy.",
+        share=True,
+    ),
+    Metric("test_accuracy", "%", "higher", "Share of the test set classified correctly.", share=True),
     Metric(
         "train_loss",
         "",
@@ -110,7 +119,13 @@ _METRICS = (
         "Root mean square over directions of the W2 distance of projections.",
     ),
     Metric("mmd", "", "lower", "Squared maximum mean discrepancy, unbiased: it may be negative."),
-    Metric("c2st", "%", "lower", "Held-out accuracy of a classifier of samples against data; 50 is chance."),
+    Metric(
+        "c2st",
+        "%",
+        "lower",
+        "Held-out accuracy of a classifier of samples against data; 50 is chance.",
+        share=True,
+    ),
     Metric("fid", "", "lower", "Frechet distance of normal laws fitted to the features of two samples."),
     Metric(
         "inception_score",
@@ -119,13 +134,16 @@ _METRICS = (
         "exp of the mean KL divergence of a sample's class probabilities from their mean; at most the classes.",
     ),
     Metric("kid", "", "lower", "Squared MMD of features, cubic polynomial kernel; it may be negative."),
-    Metric("precision", "", "higher", "Share of the samples inside the reference's neighbourhoods."),
-    Metric("recall", "", "higher", "Share of the reference inside the samples' neighbourhoods."),
+    Metric(
+        "precision", "", "higher", "Share of the samples inside the reference's neighbourhoods.", share=True
+    ),
+    Metric("recall", "", "higher", "Share of the reference inside the samples' neighbourhoods.", share=True),
     Metric(
         "class_agreement",
         "%",
         "higher",
         "Share of samples of given classes that the protocol's classifier gives their class.",
+        share=True,
     ),
     # Paths
     Metric(

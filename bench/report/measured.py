@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.experiment import TIERS, Experiment
 from bench.metrics.catalogue import is_time, split_key
 from bench.record import Record
+from bench.report.rounding import plus_minus
 from bench.report.table import EMPTY, Column, Table, display_unit, narrowed, number
 from bench.stats import mean_interval
 
@@ -125,8 +126,8 @@ def _cell(quantity: Quantity, runs: Sequence[Record], divisor: float) -> str:
         return EMPTY
     interval = mean_interval(values)
     text = number(interval.mean)
-    if interval.high is not None:
-        text += f" ± {number(interval.high - interval.mean, 2)}"
+    if interval.low is not None and interval.high is not None:
+        text = plus_minus(interval.mean, interval.low, interval.high)
     if len(values) < len(done):
         text += f" (n={len(values)})"
     return f"{text} {BESIDE_OTHERS}" if any(quantity.beside_others(run) for run in done) else text

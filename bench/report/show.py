@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.record import Record
+from bench.metrics.catalogue import CATALOGUE, split_key
+from bench.record import Measured, Record
+from bench.report.rounding import with_interval
 from bench.report.table import number
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
+
+NORMAL = 1.959964
+"""The 97.5 % quantile of the normal law."""
 
 
 def show(record: Record) -> Group:
@@ -55,12 +60,24 @@ def _pairs(items: Any) -> Table:
 def _metrics(record: Record) -> Table:
     from rich.text import Text
 
-    grid = _grid("  metric", "value", "unit", "n", "se", "protocol")
+    grid = _grid("  metric", "value", "95 %", "unit", "n", "se", "protocol")
     for key, m in record.metrics.items():
         n, se = ("" if v is None else number(v) for v in (m.n, m.se))
-        cells = (f"  {key}", number(m.value, 6), m.unit, n, se, m.protocol)
+        value, interval = _by_error(key, m)
+        cells = (f"  {key}", value, interval, m.unit, n, se, m.protocol)
         grid.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return grid
+
+
+def _by_error(key: str, m: Measured) -> tuple[str, str]:
+    """Return a value rounded by its standard error, and value -+ 1.96 standard errors; a share's within its bounds."""
+    if m.se is None or not m.se > 0:
+        return number(m.value, 6), ""
+    low, high = m.value - NORMAL * m.se, m.value + NORMAL * m.se
+    if CATALOGUE[split_key(key)[0]].share:
+        low, high = max(low, 0.0), min(high, 100.0 if m.unit == "%" else 1.0)
+    value, lower, upper = with_interval(m.value, low, high)
+    return value, f"[{lower}, {upper}]"
 
 
 def _flat(tree: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 from bench.claim import LABELS, VERDICTS, Claim
+from bench.report.rounding import with_interval
 from bench.report.table import EMPTY, Column, Table, number
 from bench.verdict import DECISIVE, Verdict, to_json
 
@@ -82,10 +82,13 @@ def measured(verdict: Verdict) -> str:
     interval = verdict.measured
     if interval is None:
         return EMPTY
-    shown = partial(number, digits=_digits(verdict.claim))
-    text = shown(interval.mean)
-    if interval.low is not None and interval.high is not None:
-        text += f" [{shown(interval.low)}, {shown(interval.high)}]"
+    tolerance = verdict.claim.tolerance_abs
+    finest = math.floor(math.log10(tolerance)) if tolerance else None
+    text, low, high = with_interval(interval.mean, interval.low, interval.high, finest)
+    if low:
+        text += f" [{low}, {high}]"
+    else:
+        text = number(interval.mean, _digits(verdict.claim))
     return f"{text} {verdict.claim.unit}".rstrip()
 
 

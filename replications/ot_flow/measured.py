@@ -3,7 +3,7 @@ r"""What is measured of an OT-Flow beside what every flow is measured by: values
 | quantity | code | shape | equation |
 |---|---|---|---|
 | L, C, R, straightness | `Evaluated.costs` | `(N,)` | see `replications.ot_flow.method` |
-| NFE | `Evaluated.nfe` | | evaluations of the field in a solve, the mean over the batches |
+| NFE | `Evaluated.nfe` | | evaluations of the field in a solve, the mean over the points |
 | there and back | `Generated.inversion` | `(N,)` | \|x_n - T^-1(T(x_n))\|, Euclidean |
 | MMD^2 | `Generated.mmd`, `.biased` | | kernel exp(-\|x - y\|^2), unbiased and biased |
 | rounding | `rounding_error` | `(N,)` | log p(x_n) in float32 less that in float64, by the same steps |
@@ -23,6 +23,7 @@ from replications.flows.density import evaluate
 from replications.flows.density.evaluate import WARMING, Clock, Likelihood
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.ode.counter import counted
 from replications.ot_flow.method import Costs, costs, rk4
 from replications.tasks.density2d.evaluation import as_array
 
@@ -35,7 +36,7 @@ class Evaluated(NamedTuple):
 
     Args:
         costs: `(N,)` each.
-        nfe: evaluations of the field in a solve, the mean over the batches.
+        nfe: evaluations of the field in a solve, the mean over the points.
         seconds: time of all of it.
         dim: D.
     """
@@ -54,21 +55,23 @@ class Evaluated(NamedTuple):
 @torch.no_grad()
 def costs_of(flow: Flow, x: Tensor, steps: int, batch: int = 1000) -> Costs:
     """Return the terms of all points `(N, D)` by so many steps of RK4, `batch` points at a time."""
-    parts = [costs(flow, part, rk4(steps)) for part in x.split(batch)]
-    return Costs(*(torch.cat(terms) for terms in zip(*parts)))
+    return _counted_costs(flow, x, steps, batch)[0]
 
 
+def _counted_costs(flow: Flow, x: Tensor, steps: int, batch: int) -> tuple[Costs, float]:
+    parts, nfe = counted(flow.counter, lambda part: costs(flow, part, rk4(steps)), x.split(batch))
+    return Costs(*(torch.cat(terms) for terms in zip(*parts))), nfe
+
+
+@torch.no_grad()
 def evaluated(
     flow: Flow, x: Tensor, steps: int, batch: int = 1000, clock: Clock = time.perf_counter
 ) -> Evaluated:
     """Return the terms of all points `(N, D)` with what they took; arguments as `costs_of`, a clock that is read."""
     costs_of(flow, x[:WARMING], steps)  # so that nothing is used for the first time while the clock runs
-    flow.counter.reset()
     start = clock()
-    found = costs_of(flow, x, steps, batch)
-    seconds = clock() - start
-    solves = math.ceil(len(x) / batch)
-    return Evaluated(found, flow.counter.forward_evaluations / solves, seconds, x.shape[1])
+    found, nfe = _counted_costs(flow, x, steps, batch)
+    return Evaluated(found, nfe, clock() - start, x.shape[1])
 
 
 class Generated(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,7 @@ def fit(
     settings: Training,
     validation: ValidationSet,
     protocol: str = "",
+    sizes: Sequence[int] = (1,),
 ) -> Log:
     """Train a flow in place by OT-Flow's objective, and record what that cost.
 
@@ -40,6 +41,7 @@ def fit(
         settings: of the optimizer.
         validation: points whose weighted objective chooses weights and rate.
         protocol: of what is recorded; by default iterations, batch and integration.
+        sizes: points of each batch of an epoch; (1,) where all batches have as many.
     """
     x = to_validate(validation)
 
@@ -47,7 +49,16 @@ def fit(
         return costs_of(flow, x, config.validation_steps).weighted(config).item()
 
     return fit_by(
-        run, flow, METHOD, config, batch, settings, validate, protocol, lambda i: clamp(flow, config.clamp)
+        run,
+        flow,
+        METHOD,
+        config,
+        batch,
+        settings,
+        validate,
+        protocol,
+        lambda i: clamp(flow, config.clamp),
+        sizes,
     )
 
 

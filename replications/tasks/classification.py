@@ -3,12 +3,11 @@ r"""What a classifier is worth on test images.
 | quantity | code | equation |
 |---|---|---|
 | accuracy, in % | `Accuracy.percent` | 100 p, p the share of the test images that are classified rightly |
-| its standard error, in % | `Accuracy.se` | 100 sqrt(p (1 - p) / n) |
+| its standard error, in % | `Accuracy.se` | see `bench.metrics.share`; copies of an image count as one |
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from replications.flows.ode.counter import Counter
+from bench.metrics.share import effective_size, share
+from replications.flows.ode.counter import Counter, counted
 from replications.tasks.splits import TestSet, held_out
 
 if TYPE_CHECKING:
@@ -28,11 +28,19 @@ TEST_BATCH = 1000
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of n test images were classified rightly, and the evaluations of a forward pass, mean over batches."""
+    """How many of n test images were classified rightly, and the evaluations of a forward pass, the mean over images.
+
+    Args:
+        right: how many.
+        n: of how many.
+        nfe: see above.
+        effective: independent images among them, see `bench.metrics.share.effective_size`; all where it is None.
+    """
 
     right: int
     n: int
     nfe: float
+    effective: float | None = None
 
     @property
     def percent(self) -> float:
@@ -47,8 +55,7 @@ class Accuracy:
     @property
     def se(self) -> float:
         """Standard error of either, in %."""
-        share = self.right / self.n
-        return 100 * math.sqrt(share * (1 - share) / self.n)
+        return share(self.right, self.n, self.effective).percent[1]
 
 
 @torch.no_grad()
@@ -69,12 +76,18 @@ def accuracy(
         batch: images together.
     """
     counter = counter or Counter()
-    counter.reset()
-    parts = held_out(test).split(batch)
+    points = held_out(test)
     assert test.labels is not None  # classes are what is tested
-    found = torch.cat([model(prepare(part)).argmax(1).cpu() for part in parts])
-    right = int((found == test.labels.cpu()).sum())
-    return Accuracy(right, len(test), counter.forward_evaluations / len(parts))
+    found, nfe = counted(counter, lambda part: model(prepare(part)).argmax(1).cpu(), points.split(batch))
+    right = int((torch.cat(found) == test.labels.cpu()).sum())
+    return Accuracy(right, len(test), nfe, effective_size(points, test.labels))
+
+
+def record_share(run: Run, key: str, answers: Tensor, labels: Tensor, points: Tensor, protocol: str) -> None:
+    """Record the share in % of points `(N, *S)` whose answers `(N,)` are their labels, with its standard error."""
+    right, n = int((answers == labels).sum()), len(points)
+    percent, se = share(right, n, effective_size(points, labels)).percent
+    run.metric(key, percent, protocol, n, se)
 
 
 def record_accuracy(run: Run, found: Accuracy, protocol: str, qualifier: str = "") -> None:

@@ -16,45 +16,56 @@ from torch import Tensor
 from replications.flows.density import evaluate
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
+from replications.flows.means import averaged_over, cycled, mean_over_points, sizes_of
 from replications.flows.training.log import Log, blocks
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
 
 
-def record_curves(run: Run, log: Log) -> None:
-    """Record loss, validation and evaluations of a training against the iteration; long series as means of blocks."""
-    series: dict[str, Sequence[float]] = {
-        "loss": log.losses,
-        "nfe_forward": log.nfe_forward,
-        "nfe_backward": log.nfe_backward,
+def record_curves(run: Run, log: Log, sizes: Sequence[int] = (1,)) -> None:
+    """Record loss, validation and evaluations of a training against the iteration; long series as means of blocks.
+
+    Args:
+        run: where to.
+        log: of the training.
+        sizes: points of each batch of an epoch; a loss is a mean over points, evaluations are of iterations.
+    """
+    series: dict[str, tuple[Sequence[float], Sequence[int]]] = {
+        "loss": (log.losses, sizes),
+        "nfe_forward": (log.nfe_forward, (1,)),
+        "nfe_backward": (log.nfe_backward, (1,)),
     }
-    for key, values in series.items():
+    for key, (values, weights) in series.items():
         if values:
-            x, y = blocks(values)
+            x, y = blocks(values, sizes=weights)
             run.curve(key, x, y, "iteration", key.replace("_", " "))
     if log.validations:
         done, found = zip(*log.validations)
         run.curve("validation", done, found, "iteration", "validation")
 
 
-def record_training(run: Run, log: Log, protocol: str, last: int = 0) -> None:
+def record_training(run: Run, log: Log, protocol: str, last: int = 0, sizes: Sequence[int] = (1,)) -> None:
     """Record what a training cost: loss, times, evaluations where they were counted, and their curves.
 
-    NFE is the mean over all iterations; `train_loss` and `nfe_forward[end]` are means over the last of them.
+    NFE is the mean over all iterations, `nfe_forward[end]` over the last of them; `train_loss` is the mean over the
+    points of the last ones.
 
     Args:
         run: where to.
         log: of the training.
         protocol: of the training.
         last: how many iterations the last ones are; 0 for a tenth.
+        sizes: points of each batch of an epoch; (1,) where all batches have as many.
     """
-    record_curves(run, log)
+    record_curves(run, log, sizes)
     record_times(run, log, protocol)
     n = len(log.losses)
     last = min(n, last) or max(1, n // 10)
     tail = f"{protocol}/last {last} iterations"
-    run.metric("train_loss", statistics.fmean(log.losses[-last:]), tail)
+    weights = cycled(sizes, n)[-last:]
+    over = ", mean over points" if averaged_over(weights) == "points" else ""
+    run.metric("train_loss", mean_over_points(log.losses[-last:], weights), tail + over)
     if not log.nfe_forward:
         return
     run.metric("nfe_forward", statistics.fmean(log.nfe_forward), f"{protocol}/mean", n)
@@ -104,7 +115,8 @@ def record_likelihood(
     nll, se, bit = measured.nll, measured.se, measured.nats_per_bit_per_dim
     run.metric(f"nll{key}", nll, f"nll/{protocol}", measured.n, se)
     run.metric(f"bits_per_dim{key}", nll / bit, f"nll/{protocol}", measured.n, se / bit)
-    run.metric(f"nfe_test{key}", measured.nfe, f"{protocol}/mean over batches")
+    over = averaged_over(sizes_of(measured.n, batch))
+    run.metric(f"nfe_test{key}", measured.nfe, f"{protocol}/mean over {over}")
     run.metric(f"loglik_time{key}", measured.seconds, f"{protocol}/{measured.n} points/warm")
 
 

@@ -129,8 +129,7 @@ class TrainBatches:
     def __init__(self, run: Streams, train: TrainSet, batch: int) -> None:
         self._points, self._labels = to_train(train), train.labels
         self._index = Batches(run, len(train), batch)
-        self.per_epoch = self._index.per_epoch
-        self.sizes = [min(batch, len(train) - start) for start in range(0, len(train), batch)]
+        self.per_epoch, self.sizes = self._index.per_epoch, self._index.sizes
 
     def __call__(self, iteration: int) -> Tensor:
         """Return the points `(B, *S)` of an iteration."""

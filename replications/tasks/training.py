@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -37,6 +37,7 @@ def fit(
     repeats: int = 1,
     on_iteration: Callable[[int], None] | None = None,
     clock: TrainingClock | None = None,
+    sizes: Sequence[int] = (1,),
 ) -> Log:
     """Train a flow in place; record training, memory, and the cost over another method's.
 
@@ -51,10 +52,11 @@ def fit(
         repeats: timed steps of each.
         on_iteration: called with the iteration after each step.
         clock: by which `loss` draws its data; see `training_clock`.
+        sizes: points of each batch of an epoch; (1,) where all batches have as many.
     """
     log = train(run, flow, loss, settings, validate, on_iteration, counter=flow.counter, clock=clock)
     run.metric("parameters", sum(p.numel() for p in flow.parameters()), "trainable")
-    record_training(run, log, protocol)
+    record_training(run, log, protocol, sizes=sizes)
     run.metric("peak_memory", step_memory(loss, flow.parameters(), run.device), protocol)
     if plain is not None:
         added = added_cost(flow, loss, plain, repeats, clock or reader(run.device))
@@ -74,6 +76,7 @@ def fit_by(
     validate: Callable[[], float] | None = None,
     protocol: str = "",
     on_iteration: Callable[[int], None] | None = None,
+    sizes: Sequence[int] = (1,),
 ) -> Log:
     """Do so by a method's objective; its cost stands beside that of the method without what it adds.
 
@@ -87,6 +90,7 @@ def fit_by(
         validate: value to be low; see `replications.flows.training.loop.train`.
         protocol: of what is recorded; by default iterations, batch and integration.
         on_iteration: called with the iteration after each step.
+        sizes: points of each batch of an epoch; (1,) where all batches have as many.
     """
 
     clock = training_clock(run)
@@ -102,4 +106,4 @@ def fit_by(
         protocol or f"{config.iterations} iterations of {config.batch}/{method.in_training(config).protocol}"
     )
     repeats = 1 if plain is None else config.repeats
-    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration, clock)
+    return fit(run, flow, loss, settings, protocol, validate, plain, repeats, on_iteration, clock, sizes)

@@ -7,7 +7,8 @@ import pytest
 
 from bench.data import toy2d
 from bench.errors import UserError
-from bench.metrics.classification import c2st
+from bench.metrics.classification import _halves, c2st
+from bench.metrics.share import share
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -27,7 +28,8 @@ def test_samples_of_one_law_are_told_apart_by_chance_only_and_the_error_is_the_s
 def test_separated_samples_are_told_apart_with_certainty():
     x = rng(1).normal(size=(200, 3))
     accuracy, se = c2st(x, x + np.array([0, 20, 0]), rng())
-    assert (accuracy, se) == (100, 0)
+    assert accuracy == 100
+    assert se == pytest.approx(100 * (1 - 0.025 ** (1 / 200)) / 1.959964, rel=1e-6)  # (1 - p)^200 = 2.5 %
 
 
 def test_accuracy_of_two_normals_comes_near_the_best_possible():
@@ -81,7 +83,46 @@ def test_an_odd_number_of_points_leaves_the_larger_half_to_test_on():
     x, y = rng().normal(size=(2, 41, 2))
     percent, se = c2st(x, y + 9, rng())
     assert percent == 100
-    assert se == 0
+    assert se == pytest.approx(share(42, 42).percent[1])
     noise, se = c2st(x, y, rng())
     assert noise * 42 / 100 == pytest.approx(round(noise * 42 / 100))  # 21 points of each are classified
-    assert se == pytest.approx(np.sqrt(noise * (100 - noise) / 42))
+    assert se == pytest.approx(share(round(noise * 42 / 100), 42).percent[1])
+
+
+def test_equal_points_are_never_trained_and_tested_on():
+    y = rng(9).normal(size=(120, 2))
+    x = rng(10).normal(size=(120, 2))
+    x[60:] = x[:60]  # each twice
+    x[5] = y[70]  # a point of the reference
+    for seed in range(20):
+        train, test = _halves((x, y), rng(seed))
+        assert sorted([*train, *test]) == list(range(120))
+        seen = {tuple(p) for points in (x, y) for p in points[train]}
+        assert not seen & {tuple(p) for points in (x, y) for p in points[test]}
+        assert len(train) == pytest.approx(60, abs=2)
+
+
+def test_without_equal_points_the_first_half_of_a_permutation_is_trained_on():
+    x, y = rng(1).normal(size=(2, 51, 3))
+    order = rng(2).permutation(51)
+    train, test = _halves((x, y), rng(2))
+    assert (train.tolist(), test.tolist()) == (order[:25].tolist(), order[25:].tolist())
+
+
+def test_copies_do_not_leak_and_do_not_sharpen_the_error():
+    source = rng(11)
+    found = []
+    for _ in range(12):
+        x, y = (np.tile(source.normal(size=(60, 2)), (5, 1)) for _ in range(2))
+        found.append(c2st(x, y, source))
+    accuracies, errors = np.array(found).T
+    # A classifier that had met the copies would know them all.
+    assert abs(accuracies.mean() - 50) < 4 * errors.mean() / np.sqrt(12)
+    assert errors.mean() == pytest.approx(
+        share(30, 60).percent[1], rel=0.1
+    )  # 30 distinct points of each are tested
+
+
+def test_samples_of_few_distinct_points_are_refused():
+    with pytest.raises(UserError, match="only 1 groups without a point in common: draw more distinct points"):
+        c2st(np.zeros((50, 2)), rng().normal(size=(50, 2)), rng())

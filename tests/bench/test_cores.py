@@ -10,7 +10,17 @@ import sys
 import pytest
 
 from bench.errors import UserError
-from bench.execution.cores import Cores, asked_for, cores, pin, quota, settings, threads, wait_policy
+from bench.execution.cores import (
+    Cores,
+    asked_for,
+    cores,
+    pin,
+    quota,
+    settings,
+    siblings,
+    threads,
+    wait_policy,
+)
 
 AFFINITY = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process")
 
@@ -35,6 +45,42 @@ def test_runs_at_the_same_time_have_processors_of_their_own(allowed, workers):
     else:
         used = [share[0] for share in shares]
         assert max(map(used.count, allowed)) - min(map(used.count, allowed)) <= 1
+
+
+PAIRS = ((0, 4), (1, 5), (2, 6), (3, 7))
+
+
+@pytest.mark.parametrize(
+    ("workers", "expected"),
+    [
+        (1, [(0, 1, 2, 3, 4, 5, 6, 7)]),
+        (2, [(0, 1, 4, 5), (2, 3, 6, 7)]),
+        (3, [(0, 4), (1, 5), (2, 3, 6, 7)]),
+        (4, list(PAIRS)),
+        (8, [(0,), (4,), (1,), (5,), (2,), (6,), (3,), (7,)]),
+        (9, [(0,), (4,), (1,), (5,), (2,), (6,), (3,), (7,), (0,)]),
+    ],
+)
+def test_runs_get_whole_physical_cores_as_far_as_there_are_enough(workers, expected):
+    assert Cores(tuple(range(8)), None, PAIRS).shares(workers) == expected
+
+
+def test_processors_of_one_physical_core_are_siblings(tmp_path):
+    for n in range(8):
+        path = tmp_path / f"cpu{n}" / "topology"
+        path.mkdir(parents=True)
+        (path / "thread_siblings_list").write_text(f"{n % 4},{n % 4 + 4}\n")
+    assert siblings(range(8), tmp_path) == PAIRS
+    assert siblings((1, 2, 6), tmp_path) == ((1,), (2, 6))
+    assert siblings((1, 2, 6), tmp_path / "absent") == ((1,), (2,), (6,))
+
+
+@pytest.mark.parametrize(
+    ("workers", "granted", "expected"), [(1, None, 4), (1, 3.9, 3), (2, 3.9, 1), (2, 4.0, 2), (8, 4.0, 1)]
+)
+def test_runs_at_the_same_time_share_the_quota(workers, granted, expected):
+    machine = Cores(tuple(range(32)), granted)
+    assert threads(4, machine.shares(workers)[0], machine, None, workers) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,6 +118,11 @@ def test_a_number_of_threads_that_is_none_is_one_clear_line(text):
 def test_threads_wait_passively_unless_the_user_says_otherwise():
     assert settings(2, {}) == {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
     assert wait_policy({"OMP_WAIT_POLICY": "ACTIVE"}) == "active"
+    assert wait_policy({"OMP_WAIT_POLICY": ""}) == "passive"
+    with pytest.raises(
+        UserError, match="OMP_WAIT_POLICY is 'lazy'; set it to active or passive, or unset it"
+    ):
+        settings(1, {"OMP_WAIT_POLICY": "lazy"})
 
 
 def groups(tmp_path, text, files):
@@ -104,6 +155,9 @@ def groups(tmp_path, text, files):
         ("3:cpu:/x\n", {"cpu/x/cpu.cfs_quota_us": "-1\n", "cpu/x/cpu.cfs_period_us": "10000\n"}, None),
         ("4:memory:/x\n", {"x/cpu.max": "1 1000"}, None),  # another controller's group
         ("0::/a\n", {}, None),
+        ("0::/a\n", {"a/cpu.max": "100000 0\n"}, None),  # damaged
+        ("0::/a\n", {"a/cpu.max": "much 100000\n"}, None),
+        ("damaged\n\n", {"cpu.max": "much\n"}, None),
     ],
 )
 def test_the_quota_of_control_groups(tmp_path, membership, files, expected):

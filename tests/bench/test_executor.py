@@ -1,6 +1,7 @@
 """Isolation, typed ends, resume, and what survives a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from bench.errors import UserError
 from bench.execution.cores import cores
 from bench.execution.executor import Limits, execute, locked
 from bench.execution.plan import missing, plan
-from bench.measure.load import UNFINISHED
+from bench.measure.load import UNFINISHED, busy_time
 
 
 def run(patterns, folder, seeds=(0,), limits=None, tier="smoke"):
@@ -59,9 +60,50 @@ def test_records_say_what_of_the_machine_a_run_had(fake_paper, tmp_path, monkeyp
         assert len(places) == 2
 
 
-def test_a_run_that_is_ended_says_that_its_load_was_not_measured(fake_paper, tmp_path):
+def test_a_run_alone_has_the_whole_machine_however_many_might_run(fake_paper, tmp_path):
+    found, _, _ = run(["fake.act/plain"], tmp_path, limits=Limits(workers=2))
+    assert found["plain", 0].environment["jobs"] == 1
+    assert len(found["plain", 0].environment["affinity"]) in (0, len(cores().allowed))
+
+
+@pytest.mark.skipif(busy_time() is None, reason="this system tells no processor times")
+def test_the_load_of_a_run_that_is_ended_is_seen_before_it_ends(fake_paper, tmp_path):
     found, _, _ = run(["fake.act/sleeps"], tmp_path, limits=Limits(timeout=0.3))
-    assert found["sleeps", 0].environment["shared"] == UNFINISHED
+    seen = found["sleeps", 0].environment
+    assert seen["foreign_cores"] >= 0
+    assert seen["load_after"] >= 0
+    assert seen["shared"] != UNFINISHED
+
+
+def test_a_run_that_dies_says_that_its_load_was_not_measured(fake_paper, tmp_path):
+    found, _, _ = run(["fake.act/dies"], tmp_path)
+    assert found["dies", 0].environment["shared"] == UNFINISHED
+
+
+def test_a_process_that_dies_before_it_is_ready_says_what_was_planned_for_it(
+    fake_paper, tmp_path, monkeypatch
+):
+    class Gone(subprocess.Popen):
+        """A process that has ended before its order is written."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.wait()
+
+    monkeypatch.setattr(subprocess, "Popen", Gone)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    found, counts, _ = run(["fake.act/plain"], tmp_path)
+    assert counts == {"error": 1}
+    seen = found["plain", 0].environment
+    assert (seen["threads"], seen["jobs"], seen["shared"]) == (1, 1, UNFINISHED)
+
+
+@pytest.mark.parametrize(("name", "value"), [("OMP_NUM_THREADS", "many"), ("OMP_WAIT_POLICY", "lazy")])
+def test_nonsense_in_the_environment_starts_no_run(fake_paper, tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name} is '{value}'"):
+        run(["fake.act/plain"], tmp_path)
+    assert not list(tmp_path.glob("records/*/*"))
 
 
 @pytest.mark.skipif(cores().usable < 2, reason="one processor runs one thread")

@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from bench.data import images, toy2d
 from bench.errors import UserError
 from bench.metrics.fidelity import mnist_cnn
-from bench.metrics.fidelity.extractors import EXTRACTORS, get, to_uint8
+from bench.metrics.fidelity.extractors import EXTRACTORS, get
 from bench.metrics.fidelity.mnist_cnn import Network, Recipe, accuracy, train
 from bench.metrics.fidelity.points import PointFeatures
 
@@ -95,14 +95,6 @@ def test_weights_are_kept_checked_and_made_anew_where_damaged(folders, digits, m
     place.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert mnist_cnn.weights(recipe) == place
     assert place.read_bytes() == whole
-
-
-def test_rounding_to_levels():
-    x = torch.tensor([-0.2, 0.0, 0.4 / 255, 0.6 / 255, 0.5, 1.0, 1.7])
-    assert to_uint8(x).tolist() == [0, 0, 0, 1, 128, 255, 255]
-    for wrong in (torch.tensor([0.0, math.nan]), torch.tensor([1, 2])):
-        with pytest.raises(UserError, match="finite floating-point values"):
-            to_uint8(wrong)
 
 
 def test_mean_of_point_features_is_the_characteristic_function():

@@ -18,6 +18,7 @@ from bench.metrics.fidelity import quality as q
 from bench.metrics.fidelity.extractors import Extractor
 from bench.metrics.fidelity.features import extract
 from bench.metrics.fidelity.library import library
+from bench.metrics.share import share
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch_fidelity") is None or find_spec("torchvision") is None,
@@ -129,13 +130,17 @@ def test_precision_and_recall_of_lost_and_of_invented_modes():
     both, again = np.concatenate((near, far)), rng(3).normal(size=(500, 2))
     (precision, se), (recall, _) = q.precision_recall(again, both)
     assert precision > 0.9
-    assert se == pytest.approx(np.sqrt(precision * (1 - precision) / 500))
+    assert se == pytest.approx(share(round(500 * precision), 500).se)
     assert 0.4 < recall <= 0.5
     (precision, _), (recall, _) = q.precision_recall(both, again)
     assert 0.4 < precision <= 0.5
     assert recall > 0.9
-    assert q.precision_recall(near, near) == ((1, 0), (1, 0))
-    assert q.precision_recall(near, far) == ((0, 0), (0, 0))
+    certain = share(500, 500).se  # no error of zero where all of 500 agree
+    for other, expected in ((near, 1), (far, 0)):
+        for value, se in q.precision_recall(near, other):
+            assert (value, se) == (expected, pytest.approx(certain))
+    copies = np.tile(near[:50], (10, 1))
+    assert q.precision_recall(copies, near)[0] == (1, pytest.approx(share(50, 50).se))
 
 
 def test_scores_are_those_of_torch_fidelity_itself(identity):
@@ -197,7 +202,7 @@ GOOD = np.random.default_rng(8).normal(size=(200, 3))
     [
         (GOOD[:, :2], GOOD[:, :2], r"takes \(N, 3\), but the sample set is \(200, 2\)"),
         (GOOD[:, None], GOOD[:, None], r"takes \(N, 3\), but the sample set is \(200, 1, 3\)"),
-        (GOOD, GOOD[:, :2], r"shapes \(200, 3\) and \(200, 2\)"),
+        (GOOD, GOOD[:, :2], r"takes \(N, 3\), but the reference is \(200, 2\)"),
         (bad(1, "int64"), GOOD, "takes float64, but the sample set is int64"),
         (bad(np.nan), GOOD, "the sample set has values that are not finite"),
         (GOOD, bad(np.inf), "the reference has values that are not finite"),
@@ -217,7 +222,7 @@ def test_bad_samples_are_refused(identity, x, y, fault):
         (torch.zeros(200, 28, 28, dtype=torch.uint8), r"takes \(N, 1, any, any\)"),
         (torch.zeros(200, 3, 28, 28, dtype=torch.uint8), r"takes \(N, 1, any, any\)"),
         (torch.rand(200, 1, 28, 28), "takes uint8, but the sample set is float32: .* to_uint8"),
-        (torch.ones(200, 1, 28, 28, dtype=torch.uint8), "no level but 0 and 1: scale it to 0..255"),
+        (torch.ones(200, 1, 28, 28, dtype=torch.uint8), "levels from 1 to 1 only: .* white 255, so scale it"),
     ],
 )
 def test_bad_images_are_refused_before_anything_is_trained(folders, images, fault):
@@ -239,6 +244,7 @@ def test_an_unknown_extractor_is_answered_with_close_ones():
 
 def test_weights_of_inception_must_be_there_and_whole(folders):
     images = np.full((200, 3, 32, 32), 7, np.uint8)
+    images[0] = 250
     with pytest.raises(UserError, match="not here: run `cnf-bench data fetch inception-v3-compat`"):
         q.quality(images, images, "inception-v3-compat", "none", rng())
     place = folders[0] / "weights" / "weights-inception-2015-12-05-6726825d.pth"

@@ -41,10 +41,10 @@ def watch(tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(module.os, "getloadavg", lambda: (0.5, 0.0, 0.0))
 
-    def run(jobs=1, overlaps=False, **spent):
+    def run(jobs=1, overlaps=False, session=None, **spent):
         proc = tmp_path / "proc"
         plant(proc, user=1000.0, mine=5.0, children=2.0, other=70.0)
-        load = Load(jobs, overlaps, proc)
+        load = Load(jobs, overlaps, proc, session)
         now[0] += 10.0
         spent = {"user": 0.0, "mine": 0.0, "children": 0.0, "other": 0.0} | spent
         before = {"user": 1000.0, "mine": 5.0, "children": 2.0, "other": 70.0}
@@ -61,6 +61,10 @@ def test_the_users_time_of_the_run_itself_and_its_children_is_not_foreign(watch)
 
 def test_the_time_of_another_session_is_foreign(watch):
     assert watch(user=8.0, mine=3.0, other=5.0)["foreign_cores"] == pytest.approx(0.5)
+
+
+def test_a_parent_watches_beside_the_session_of_its_run(watch):
+    assert watch(session=SESSION + 1, user=8.0, mine=3.0, other=5.0)["foreign_cores"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("kind", ["user", "nice", "steal"])

@@ -96,3 +96,22 @@ def test_what_a_first_pass_allocates_and_keeps_is_no_part_of_the_memory(make_run
     measure(run, config, model, Features(x, labels, x, labels))
     assert run.metrics["peak_memory"].value < 80_000_000
     assert run.metrics["nfe_forward"].value == config.steps
+
+
+def test_a_short_last_batch_weighs_as_its_images(make_run, monkeypatch):
+    """At rate zero the loss of each epoch is that of all images."""
+    run, config = make_run(
+        NAME, "digits_backprop", iterations=20, learning_rate=0.0, extractor_iterations=1, batch=150
+    )
+    sizes, sound = [], adjoint_memory.mean_over_points
+    monkeypatch.setattr(adjoint_memory, "measure", lambda *_: None)
+    monkeypatch.setattr(adjoint_memory, "mean_over_points", lambda v, n: sizes.append(n) or sound(v, n))
+    adjoint_memory.run(run, config)
+    whole = [150] * 9 + [92]  # 1442 images
+    epoch = [whole[i % len(whole)] for i in range(20)]
+    assert sizes == [epoch[-10:]]
+    expected = sum(n * v for n, v in zip(epoch[-10:], run.curves["loss"].y[-10:])) / sum(epoch[-10:])
+    assert run.metrics["train_loss"].value == pytest.approx(expected)
+    assert run.metrics["train_loss"].protocol.endswith("/mean of the last 10, over points")
+    assert run.metrics["test_accuracy"].se > 0
+    assert run.metrics["test_accuracy[extractor]"].se > 0

@@ -1,5 +1,6 @@
 """What the evaluation of an image flow records: scores against training images, real ones of test images, and costs."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 from planted_images_fm import EXTRACTOR, dark_and_bright, needs_fidelity, new_run, small, tiny_extractor
 
+from bench.data.images import ImageSet
 from bench.execution.run import Run
 from bench.metrics.fidelity.quality import Score, quality
 from replications.flow_matching.experiments.images import data as data_module
@@ -44,18 +46,27 @@ def made(
     return run, config, Evaluation(run, Images(run, config), config)
 
 
+def spread(name: str, split: str) -> ImageSet:
+    """Dark training images and bright test images with many levels, and a corner that makes the scale whole."""
+    found = dark_and_bright(name, split)
+    ramp = torch.arange(len(found.images), dtype=torch.uint8)[:, None, None, None] % 70
+    raw = found.images + ramp if split == "train" else found.images - 20 + ramp % 60
+    raw[:, 0, 0, 0] = 255 if split == "train" else 0
+    return dataclasses.replace(found, images=raw)
+
+
 def test_real_test_images_are_scored_against_training_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dark training images, bright test images: were one taken for the other, the FID would be nearly zero."""
-    monkeypatch.setattr(data_module, "load", dark_and_bright)
+    monkeypatch.setattr(data_module, "load", spread)
     run, config, evaluation = made(tmp_path)
     samples(run, small(config), evaluation)
     data = evaluation.data
     reference = data.as_bytes(data.drawn(data.train, config.reference, "reference")).points
     real = data.as_bytes(data.drawn(data.test, config.samples, "yardstick")).points
-    assert reference.max() < 10
-    assert real.min() >= 200
+    assert reference[:, :, 1:].max() < 100
+    assert real[:, :, 1:].min() >= 180
     expected = quality(real, reference, EXTRACTOR, "digits-train-8x8", run.numpy_generator("scores"))
     for name in ("fid", "kid", "precision", "recall", "inception_score"):
         found = run.metrics[f"{name}[{REAL}]"]
@@ -82,7 +93,7 @@ def test_samples_are_scored_as_drawn_with_their_cost(tmp_path: Path) -> None:
     assert found["fid[dopri5]"].value == pytest.approx(evaluation.judge.fid(drawn.images[:130]).value)
     assert (found["fid[dopri5]"].n, found["fid"].n, found["nfe"].n) == (130, 140, 140)
     assert found["nfe"].value == pytest.approx(drawn.nfe)
-    assert found["nfe"].protocol == "dopri5-1e-3/mean over batches of 50"
+    assert found["nfe"].protocol == "dopri5-1e-3/mean over images in batches of 50"
     assert found["sampling_time"].protocol == "dopri5-1e-3/140 images in batches of 50"
     assert found["fid"].protocol == f"fid/{EXTRACTOR}/digits-train-8x8-200/140/uint8/dopri5-1e-3"
     assert not any(key.startswith("class_agreement") for key in found)

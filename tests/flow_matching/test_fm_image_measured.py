@@ -11,6 +11,7 @@ import torch
 from planted_images_fm import EXTRACTOR, needs_fidelity, new_run, small, tiny_extractor
 from torch import Tensor, nn
 
+from bench.metrics.share import share
 from replications.flow_matching.experiments.images import measured
 from replications.flow_matching.experiments.images.measured import (
     Bits,
@@ -73,7 +74,7 @@ def test_samples_are_floored_to_levels_cut_and_scaled_to_white() -> None:
     assert set(found.images.unique().tolist()) == {0, 64, 128, 191, 255}
 
 
-def test_evaluations_are_the_mean_over_batches_and_seconds_those_of_all() -> None:
+def test_evaluations_are_the_mean_over_images_and_seconds_those_of_all() -> None:
     """Three images by threes and one left over: an adaptive solver may need other numbers for each batch."""
     flow, seen = gliding(0.5), []
     sample = flow.sample
@@ -86,7 +87,7 @@ def test_evaluations_are_the_mean_over_batches_and_seconds_those_of_all() -> Non
     flow.sample = counted  # type: ignore[method-assign]
     found = draw(flow, torch.zeros(7, dtype=torch.int64), equal_steps("euler", 1), batch=3)
     assert seen == [3, 3, 1]
-    assert found.nfe == pytest.approx((2 + 2 + 6) / 3)
+    assert found.nfe == pytest.approx((3 * 2 + 3 * 2 + 1 * 6) / 7)
     assert found.seconds == 0.5
     assert len(found.images) == 7
 
@@ -113,7 +114,10 @@ def test_guidance_and_classes_reach_the_sampler(tmp_path: Path) -> None:
 
 
 def grey(n: int, low: int, high: int, seed: int = 0) -> Tensor:
-    return torch.randint(low, high, (n, 1, 8, 8), generator=generator(seed), dtype=torch.uint8)
+    """Return images of some levels, and one black and one white pixel."""
+    x = torch.randint(low, high, (n, 1, 8, 8), generator=generator(seed), dtype=torch.uint8)
+    x[0, 0, 0, :2] = torch.tensor([0, 255], dtype=torch.uint8)
+    return x
 
 
 def judge(reference: Any) -> Judge:
@@ -165,9 +169,10 @@ def test_agreement_is_the_share_of_the_classifiers_hits() -> None:
     x = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     x[:2, :, :, :4] = 200
     x[2:, :, :, 4:] = 200
-    score = judge(TrainSet(grey(200, 0, 9))).agreement(x, torch.tensor([1, 0, 0, 0]))
+    score = judge(TrainSet(x)).agreement(x, torch.tensor([1, 0, 0, 0]))
     assert score.value == 75
-    assert score.se == pytest.approx(100 * math.sqrt(0.75 * 0.25 / 4))
+    # Three kinds of images with their labels, of which one is there twice.
+    assert score.se == pytest.approx(share(3, 4, 16 / (1 + 1 + 4)).percent[1])
     assert (score.n, score.protocol) == (4, f"class_agreement/{EXTRACTOR}/4")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from planted_images_fm import EXPERIMENT, EXTRACTOR, needs_fidelity, new_run, small, tiny_extractor
-from support import loaded, recorded, untimed
+from support import loaded, recorded, sizes_seen, untimed
 from torch import Tensor
 
 from bench.data.images import ImageSet
@@ -289,3 +289,12 @@ def test_mnist_is_scaled_and_cifar_is_as_published(variant: str) -> None:
 def test_bad_settings_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(EXPERIMENT.configure("fm_ot", "smoke"), **change)
+
+
+def test_a_short_last_batch_weighs_as_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = sizes_seen(monkeypatch)
+    job, config = new_run(tmp_path)
+    trained(job, config)
+    rest = 1442 % config.batch
+    assert rest > 0
+    assert seen == [[config.batch] * (1442 // config.batch) + [rest]]

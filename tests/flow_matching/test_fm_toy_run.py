@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from planted_velocities import Eight
-from support import loaded, perform, recorded, untimed
+from support import loaded, perform, recorded, sizes_seen, untimed
 
 from bench.data import toy2d
 from bench.errors import UserError
@@ -196,3 +196,14 @@ def test_figures_show_what_is_recorded(tmp_path: Path) -> None:
     five = figures.few_steps(records).axes[2]
     assert five.get_title() == "checkerboard_fm_ot, NFE 10"
     np.testing.assert_allclose(five.collections[0].get_offsets(), records[0].array("samples midpoint-5"))
+
+
+def test_a_short_last_batch_weighs_as_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, overrides = sizes_seen(monkeypatch), {"train_points": 40, "batch": 16, "iterations": 3}
+    run, config = (
+        a_run(tmp_path, "moons_i_cfm", **overrides),
+        TOY.configure("moons_i_cfm", "smoke", overrides),
+    )
+    flow = build(2, config.hidden, generator=torch.Generator().manual_seed(0))
+    fit(run, flow, method_of(config), Pairs(run, config), config)
+    assert seen == [[16, 16, 8]]

@@ -158,3 +158,17 @@ def test_an_evaluation_has_nothing_of_the_training() -> None:
     training = dataclasses.replace(TIGHT, regularizers=("kinetic_sum",), b=0.5)
     assert evaluate.for_evaluation(training) == TIGHT
     assert evaluate.at_tolerance(training, 1e-3).solver == Solver(rtol=1e-3, atol=1e-3)
+
+
+def test_evaluations_are_the_mean_over_points_of_those_of_their_batch(
+    flow: CNF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def solved(part: Tensor, **_: object) -> Tensor:
+        flow.counter.count(10 if len(part) == 3 else 38)
+        return part[:, 0]
+
+    monkeypatch.setattr(flow, "log_prob", solved)
+    x = torch.arange(14.0).reshape(7, 2)
+    found = evaluate.likelihood(flow, x, Integration(Solver("rk4", steps=3)), batch=3)
+    assert found.nfe == (6 * 10 + 38) / 7
+    assert torch.equal(found.log_prob, x[:, 0].double())

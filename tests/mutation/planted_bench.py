@@ -177,6 +177,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "load: one's own time of all time": ("(own - self._own)", "own"),
         "load: children's time is foreign": ("int(words[11]) + int(words[13])", "int(words[11])"),
         "load: system time for user time": ("int(words[11]) +", "int(words[12]) +"),
+        "load: a parent's own session": (
+            "os.getsid(0) if session is None else session",
+            "os.getsid(0)",
+        ),
         "load: other sessions are one's own": ("if int(words[3]) == session:", "if True:"),
         "load: stolen time is nobody's": ("(user + nice + steal)", "(user + nice)"),
         "load: alone above the share": ("if foreign > FOREIGN_SHARE else", "if foreign < FOREIGN_SHARE else"),
@@ -193,16 +197,21 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "return [base / below]",
         ),
         "cores: period over quota": (
-            "float(words[0]) / float(words[1])",
-            "float(words[1]) / float(words[0])",
+            "int(words[0]) / int(words[1])",
+            "int(words[1]) / int(words[0])",
         ),
-        "cores: shares overlap": ("self.allowed[a:b]", "self.allowed[a : b + 1]"),
+        "cores: shares overlap": ("*cores[a:b]", "*cores[a : b + 1]"),
+        "cores: siblings are torn apart": ("if workers > len(cores):", "if workers > 1:"),
+        "cores: whole cores are given twice": ("if workers > len(cores):", "if False:"),
+        "cores: no siblings": ("listed[0] if listed else str(n)", "str(n)"),
         "cores: the declared before the user's": ("min(asked or declared,", "min(declared or asked,"),
         "cores: more threads than processors": (
-            "min(asked or declared, len(share), machine.usable)",
-            "asked or declared",
+            "min(asked or declared, len(share), machine.usable // workers)",
+            "min(asked or declared, machine.usable // workers)",
         ),
-        "cores: threads wait actively": ('"").lower() or "passive"', '"").lower() or "active"'),
+        "cores: each run takes the whole quota": ("machine.usable // workers", "machine.usable"),
+        "cores: threads wait actively": ('text.lower() or "passive"', 'text.lower() or "active"'),
+        "cores: any wait policy": ('not in ("", "active", "passive")', "in ()"),
     },
     ("bench/measure/clock.py", "test_measure"): {
         "clock: read before the device has finished": (
@@ -261,12 +270,73 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "points[test] for points in pair",
             "points[train] for points in pair",
         ),
-        "C2ST: error over the points of one sample": ("/ len(answers)", "/ len(test)"),
-        "C2ST: error of a share, not in percent": ("100 * float(np.sqrt(p", "float(np.sqrt(p"),
-        "C2ST: other places of the reference": (
-            "rng.permutation(n), [n // 2]",
-            "rng.permutation(n), [n // 4]",
+        "C2ST: error over the points of one sample": (
+            "effective_size(tested, labels)",
+            "effective_size(tested[: len(test)])",
         ),
+        "C2ST: copies sharpen the error": (", effective_size(tested, labels)).percent", ").percent"),
+        "C2ST: a quarter is trained on": ("<= n // 2", "<= n // 4"),
+        "C2ST: copies in both halves": ("groups[place], []", "int(place), []"),
+        "C2ST: points of the reference in common forgotten": (
+            "np.tile(np.arange(n), 2), n + distinct.ravel()",
+            "np.tile(np.arange(n), 2), n + distinct.ravel() + np.repeat([0, n], n)",
+        ),
+    },
+    ("bench/metrics/share.py", "test_share"): {
+        "share: a one-sided interval": ("tail = (1 - level) / 2", "tail = 1 - level"),
+        "share: the nearer end for the error": ("max(p - low, high - p)", "min(p - low, high - p)"),
+        "share: Wald's error": (
+            "max(p - low, high - p) / _normal((1 + level) / 2)",
+            "(p * (1 - p) / n) ** 0.5",
+        ),
+        "share: mid-point low end": (
+            "betaincinv(k, m - k + 1, tail)",
+            "betaincinv(k + 0.5, m - k + 0.5, tail)",
+        ),
+        "share: copies counted": ("m = n if effective is None else effective", "m = n"),
+        "effective size: distinct points": (
+            "n**2 / sum(m**2 for m in counts.values())",
+            "float(len(counts))",
+        ),
+    },
+    ("bench/metrics/fidelity/levels.py", "test_levels"): {
+        "levels: cut to the range": ("if not inside.all():", "if False:"),
+        "levels: cut down, not rounded": (".round().to(torch.uint8)", ".to(torch.uint8)"),
+        "levels: any scale": ("if high - low < (WHITE + 1) // 2:", "if high == low:"),
+        "levels: negatives pass": ("if plain > APART and negative < NEAR:", "if False:"),
+        "levels: whatever is apart is a negative": (
+            "if plain > APART and negative < NEAR:",
+            "if plain > APART:",
+        ),
+        "levels: binarised against grey": (
+            "if min(n, m) <= COARSE and max(n, m) > 2 * min(n, m):",
+            "if False:",
+        ),
+    },
+    ("bench/metrics/fidelity/features.py", "test_levels test_fidelity_cache"): {
+        "features: shrunk with aliasing": ("antialias=True", "antialias=False"),
+        "features: small images resized too": ("max(shape[2:]) > extractor.side", "max(shape[2:]) > 0"),
+        "features: the reference unchecked": (
+            'extractor.checked(samples, "sample set"), extractor.checked(reference, "reference")',
+            'extractor.checked(samples, "sample set"), reference',
+        ),
+        "features: sets not held against each other": ("        check_alike(x, y)\n", "        pass\n"),
+    },
+    ("bench/report/rounding.py", "test_rounding"): {
+        "rounding: ends to the nearest": (
+            "(ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING)",
+            "(ROUND_HALF_EVEN, ROUND_HALF_EVEN, ROUND_HALF_EVEN)",
+        ),
+        "rounding: digits of its own": ("largest.adjusted() - MOST + 1", "largest.adjusted() - 2"),
+        "rounding: half-width to the nearest": (
+            "_round(half, place, ROUND_CEILING)",
+            "_round(half, place, ROUND_HALF_EVEN)",
+        ),
+        "rounding: half-width about the number as it is": (
+            "_EXACT.subtract(middle, _decimal(low))",
+            "_EXACT.subtract(_decimal(value), _decimal(low))",
+        ),
+        "rounding: the tolerance unseen": ("else min(place, finest)", "else place"),
     },
     ("bench/metrics/fidelity/quality.py", "test_fidelity"): {
         "jackknife of FID: the bootstrap's factor": ("(groups - 1) / groups *", "1 / groups *"),
@@ -275,9 +345,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "jackknife of KID: spread of the subsets": ("m / (n - m) + 1 / SUBSETS", "1 / SUBSETS"),
         "IS: spread of the parts for its error": (" / np.sqrt(SPLITS - 1)", ""),
         "precision and recall exchanged": (
-            "_share(found[parts.KEY_METRIC_PRECISION], len(x)), _share(found[parts.KEY_METRIC_RECALL], len(y))",
-            "_share(found[parts.KEY_METRIC_RECALL], len(x)), _share(found[parts.KEY_METRIC_PRECISION], len(y))",
+            "_share(found[parts.KEY_METRIC_PRECISION], x), _share(found[parts.KEY_METRIC_RECALL], y)",
+            "_share(found[parts.KEY_METRIC_RECALL], x), _share(found[parts.KEY_METRIC_PRECISION], y)",
         ),
+        "copies of a sample sharpen the precision": ("n, effective_size(points))", "n)"),
         "covariance over n": ("/ (n - 1)}", "/ n}"),
     },
     ("bench/data/energies2d.py", "test_energies2d"): {

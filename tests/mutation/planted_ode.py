@@ -77,4 +77,24 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "measured in every process": ("            self.known |= self._read()\n", "            pass\n"),
         "layouts forgotten": ("{tuple(map(int, x.stride()))}", ""),
     },
+    ("replications/flows/ode/state.py", "test_solve_conformance"): {
+        "memory that is filled again": ("value.is_inference() or value._version > 0", "value.is_inference()"),
+        "a state changed in place": ("(_version(t), _version(y)) != before", "_version(t) != before[0]"),
+        "a time changed in place": ("(_version(t), _version(y)) != before", "_version(y) != before[1]"),
+    },
+    ("replications/flows/ode/sources.py", "test_solve_conformance"): {
+        "a lost graph is no fault": (
+            "if not torch.equal(evaluate(moved), evaluate(y.detach())):",
+            "if False:",
+        ),
+    },
+    ("replications/flows/ode/adjoint.py", "test_solve_inputs"): {
+        "a constant has no graph": ("value if value.requires_grad else value + 0 * y", "value"),
+    },
+    ("replications/flows/ode/checkpoint.py", "test_solve_inputs"): {
+        "a constant slope is differentiated": (
+            "zip(graph.ends, cotangents) if end.requires_grad]",
+            "zip(graph.ends, cotangents)]",
+        ),
+    },
 }

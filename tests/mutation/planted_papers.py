@@ -44,12 +44,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     (f"{OT}/measured.py", "test_ot_measured"): {
         "OT-Flow: sign of the likelihood": ("Likelihood(-self.costs.C", "Likelihood(self.costs.C"),
-        "OT-Flow: NFE of all solves": (
-            "flow.counter.forward_evaluations / solves",
-            "flow.counter.forward_evaluations",
+        "OT-Flow: NFE of all that is counted": (
+            "return Evaluated(found, nfe,",
+            "return Evaluated(found, 2 * nfe,",
         ),
-        "OT-Flow: NFE of whole batches alone": ("math.ceil(len(x) / batch)", "max(1, len(x) // batch)"),
-        "OT-Flow: NFE of the steps before": ("flow.counter.reset()", "pass"),
         "OT-Flow: samples replaced by data": (
             "as_array(samples), as_array(x[:n])",
             "as_array(x[-n:]), as_array(x[:n])",
@@ -58,7 +56,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "costs(flow, part, rk4(steps))",
             "costs(flow, part, rk4(2 * steps))",
         ),
-        "OT-Flow: the clock's own time": ("seconds = clock() - start", "seconds = clock()"),
+        "OT-Flow: the clock's own time": ("nfe, clock() - start,", "nfe, clock(),"),
     },
     (f"{OT}/method.py", "test_ot_method"): {
         "OT-Flow: weights exchanged": (
@@ -181,8 +179,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     (f"{FM}/experiments/images/measured.py", "test_fm_image_measured"): {
         "images: NFE of a midpoint step": ("else evaluations // 2", "else evaluations"),
-        "images: NFE of the first batch": ("statistics.fmean(counts)", "counts[0]"),
-        "images: error of an accuracy": ("100 * math.sqrt(p * (1 - p) / n)", "100 * math.sqrt(p * (1 - p))"),
+        "images: NFE of the first batch": ("mean_over_points(counts, map(len, parts))", "counts[0]"),
+        "images: error of an accuracy": ("effective_size(images, labels)).percent", "1.0).percent"),
         "images: mean over draws that is a sum": (".logsumexp(0) - math.log(k)", ".logsumexp(0)"),
     },
     (f"{FM}/experiments/images/data.py", "test_fm_image_data"): {

@@ -52,8 +52,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     (f"{LECTURE}/mnist/measured.py", "test_mnist test_lecture_classifier"): {
         "lecture: mean loss that a short batch distorts": (
-            "statistics.fmean(values, sizes[: len(values)])",
-            "statistics.fmean(values)",
+            "mean_over_points(losses := log.losses[part], sizes[: len(losses)])",
+            "statistics.fmean(log.losses[part])",
         ),
         "lecture: memory without warm-up": ("warmup=1", "warmup=0"),
         "lecture: error for accuracy": ("[100 - error for", "[error for"),

@@ -8,11 +8,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         ),
         "NLL: spread for a standard error": (" / math.sqrt(self.n)", ""),
         "bits in one dimension": ("return self.dim * math.log(2)", "return math.log(2)"),
-        "NFE of a likelihood: the sum of its batches": (
-            "flow.counter.forward_evaluations / len(parts)",
-            "flow.counter.forward_evaluations",
-        ),
-        "NFE of a likelihood: with what was counted before": ("    flow.counter.reset()\n", ""),
+        "NFE of a likelihood: as of one batch": ("x.split(batch),\n", "x.split(len(x)),\n"),
         "clock read once": ("clock() - start", "clock()"),
         "a looser reference solver": ("REFERENCE_TOLERANCE = 1e-8", "REFERENCE_TOLERANCE = 1e-3"),
         "reference in the same type": (
@@ -33,8 +29,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     ("replications/flows/training/log.py", "test_train test_recording"): {
         "total for a median time": ("statistics.median(later or", "sum(later or"),
         "first of each block for its mean": (
-            "[statistics.fmean(part) for part in parts]",
-            "[part[0] for part in parts]",
+            "[mean_over_points(values[i:j], own[i:j]) for",
+            "[values[i] for",
         ),
     },
     ("replications/flows/training/log.py", "test_phases test_recording"): {
@@ -126,14 +122,24 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "100 * self.right / self.n",
             "100 * self.right / (self.n - self.right)",
         ),
-        "accuracy: error of a share": ("return 100 * math.sqrt(share", "return math.sqrt(share"),
-        "accuracy: NFE of all batches": (
-            "counter.forward_evaluations / len(parts)",
-            "counter.forward_evaluations",
+        "accuracy: error of a share": ("self.effective).percent[1]", "self.effective).se"),
+        "accuracy: copies sharpen the error": (
+            "share(self.right, self.n, self.effective)",
+            "share(self.right, self.n)",
         ),
-        "accuracy on training images": (
-            "parts = held_out(test).split(batch)",
-            "parts = test.points.split(batch)",
+        "accuracy: NFE of one batch of all": ("points.split(batch)", "points.split(len(points))"),
+        "accuracy on training images": ("points = held_out(test)", "points = test.points"),
+    },
+    ("replications/flows/means.py", "test_means"): {
+        "means: a short batch weighs as a whole one": ("[n // unit for n in sizes]", "[1 for n in sizes]"),
+        "means: no short batch": ("min(batch, n - start) for", "batch for"),
+        "means: sizes of the first epoch alone": ("sizes[i % len(sizes)]", "sizes[min(i, len(sizes) - 1)]"),
+    },
+    ("replications/flows/ode/counter.py", "test_means"): {
+        "NFE over points: mean over batches": ("map(len, parts))", "[1] * len(parts))"),
+        "NFE over points: with what was counted before": (
+            "        counter.reset()\n        found",
+            "        found",
         ),
     },
     ("replications/tasks/density2d/evaluation.py", "test_density2d"): {

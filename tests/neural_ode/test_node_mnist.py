@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.images import ImageSet
 from bench.execution.run import Run
 from bench.identity import identify
+from bench.metrics.share import share
 from bench.record import Record
 from replications.flows.ode.solver import Solver
 from replications.flows.training.clock import TrainingClock
@@ -127,7 +128,7 @@ def test_evaluations_and_tests_get_their_names_and_protocols(tmp_path: Path) -> 
         "test_error[tight]": (pytest.approx(100 * 501 / 2001), 2001),
         "nfe_test": (20.0, 3),
     }
-    assert run.metrics["test_error[tight]"].se == pytest.approx(100 * (1500 * 501 / 2001**3) ** 0.5)
+    assert run.metrics["test_error[tight]"].se == pytest.approx(share(1500, 2001).percent[1])
     protocols = {
         key: run.metrics[key].protocol for key in ("nfe_test", "nfe_test[tight]", "test_error[tight]")
     }
@@ -210,3 +211,16 @@ def test_the_figure_shows_the_recorded_curves(runs: dict[str, Run]) -> None:
         runs[variant].curves["nfe_forward"].y for variant in solved
     }
     assert training(records[:2]) is None  # no evaluations
+
+
+@pytest.mark.usefixtures("images")
+def test_a_short_last_batch_weighs_as_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, sound = [], mnist.record_training
+
+    def spied(*arguments: object, sizes: list[int]) -> None:
+        seen.append(sizes)
+        sound(*arguments, sizes=sizes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mnist, "record_training", spied)
+    perform(MNIST, "mlp", tmp_path, batch=32)
+    assert seen == [[32, 8]]

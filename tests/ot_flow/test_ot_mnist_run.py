@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from planted_images import H, W, new_run, settings, synthetic
-from support import loaded, recorded, untimed
+from support import loaded, recorded, sizes_seen, untimed
 from torch import Tensor
 
 from bench.execution.run import Run
@@ -299,3 +299,12 @@ def test_the_published_schedule_of_the_autoencoder() -> None:
     assert autoencoder.iterations == 600 * 63
     assert rates == pytest.approx([1e-3, 1e-4, 1e-6])
     assert autoencoder.validate_every == 63
+
+
+def test_short_last_batches_weigh_as_their_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = sizes_seen(monkeypatch)
+    run = perform(tmp_path, batch=64, autoencoder_batch=70)
+    assert seen == [[64, 36]]
+    log = Log(losses=[1.0, 8.0] * 400, seconds=[1.0] * 800, validations=[(800, 1.0)])
+    mnist.record_autoencoder(run, log, torch.ones(2), 70, [70, 30])
+    assert run.curves["autoencoder_loss"].y[0] == pytest.approx((2 * 70 + 30 * 8) / 170)  # 70, 30 and 70

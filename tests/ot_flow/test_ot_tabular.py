@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import loaded, perform, untimed
+from support import loaded, perform, sizes_seen, untimed
 
 from bench.errors import UserError
 from bench.execution.plan import plan
@@ -173,3 +173,13 @@ def test_the_paper_tier_refuses_to_start_without_the_training_rows(tmp_path: Pat
     assert done.stderr.endswith(f"{line}\n")
     assert "maf/data.tar.gz could not be downloaded; put it by hand" in line  # which holds MINIBOONE's rows
     assert not list(tmp_path.glob("out/records/*"))
+
+
+@pytest.mark.parametrize("method", ["ffjord", "ot_flow"])
+def test_a_short_last_batch_weighs_as_its_rows(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables.tabular, "load", synthetic)
+    seen = sizes_seen(monkeypatch)
+    perform(TABULAR, f"{HELD_OUT}_{method}", tmp_path, **SMALL)
+    assert seen == [[32, 28]]

@@ -1,6 +1,5 @@
 """Accuracy, its error and its evaluations, on a classifier that is known."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,9 @@ import torch
 
 from bench.execution.run import Run
 from bench.identity import Identity
+from bench.metrics.share import share
 from replications.flows.ode.counter import Counter
-from replications.tasks.classification import Accuracy, accuracy, record_accuracy
+from replications.tasks.classification import Accuracy, accuracy, record_accuracy, record_share
 from replications.tasks.splits import TestSet, TrainSet
 
 LABELS = torch.tensor([0, 1, 1, 0, 1])
@@ -27,9 +27,13 @@ def test_accuracy_is_the_share_of_all_images_whatever_the_batches() -> None:
     for batch in (1, 2, 5):
         found = accuracy(model, TestSet(x, LABELS), lambda x: x / 2, counter, batch)
         assert (found.right, found.n) == (4, 5)
-        assert found.nfe == 5 / math.ceil(5 / batch)
+        sizes = [min(batch, 5 - start) for start in range(0, 5, batch)]
+        assert found.nfe == sum(n * n for n in sizes) / 5  # each image has the evaluations of its batch
     assert (found.percent, found.error) == (80.0, 20.0)
-    assert found.se == pytest.approx(100 * math.sqrt(0.8 * 0.2 / 5))
+    assert found.effective == pytest.approx(
+        25 / (4 + 1 + 2**2)
+    )  # two images twice with their label, one alone
+    assert found.se == pytest.approx(share(4, 5, found.effective).percent[1])
     with pytest.raises(TypeError, match="takes a TestSet"):
         accuracy(model, TrainSet(x, LABELS))  # type: ignore[arg-type]
 
@@ -41,4 +45,17 @@ def test_it_is_recorded_with_its_error(tmp_path: Path) -> None:
         "test_accuracy[tight]": (75.0, 4, "p"),
         "test_error[tight]": (25.0, 4, "p"),
     }
-    assert run.metrics["test_error[tight]"].se == pytest.approx(100 * math.sqrt(0.75 * 0.25 / 4))
+    assert run.metrics["test_error[tight]"].se == pytest.approx(share(3, 4).percent[1])
+
+
+def test_a_classifier_without_a_fault_on_few_images_has_an_error(tmp_path: Path) -> None:
+    run = Run(Identity("test.classification", "only", "smoke", 0, 1, {}, {}), tmp_path)
+    points, labels = torch.arange(6.0)[:, None], torch.zeros(6, dtype=torch.long)
+    record_share(run, "test_accuracy", labels, labels, points, "p")
+    found = run.metrics["test_accuracy"]
+    assert (found.value, found.n) == (100.0, 6)
+    assert found.se == pytest.approx(100 * (1 - 0.025 ** (1 / 6)) / 1.959964, rel=1e-6)  # (1 - p)^6 = 2.5 %
+    record_share(run, "test_accuracy[copies]", labels, labels, torch.zeros(6, 1), "p")
+    copies = run.metrics["test_accuracy[copies]"].se
+    assert copies is not None
+    assert copies == pytest.approx(100 * 0.975 / 1.959964, rel=1e-6)  # of one image: 2.5 % to 100 %

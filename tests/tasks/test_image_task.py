@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import recorded
+from support import recorded, sizes_seen
 
 import bench
 from bench.data import registry
@@ -267,3 +267,11 @@ def test_cifar_is_not_offered_at_tier_cpu() -> None:
         True,
     ]
     assert EXPERIMENT.offers("mnist", "cpu")
+
+
+def test_a_short_last_batch_weighs_as_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, batch = sizes_seen(monkeypatch), EXPERIMENT.configure("ffjord", "smoke").batch
+    smoke(tmp_path, "ffjord")
+    rest = 1442 % batch
+    assert rest > 0
+    assert seen == [[batch] * (1442 // batch) + [rest]]

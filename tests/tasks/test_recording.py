@@ -1,6 +1,7 @@
 """Which number is recorded under which name and protocol."""
 
 import math
+import statistics
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,31 @@ def test_a_curve_gets_another_label_and_keeps_its_points(run: Run) -> None:
         "iteration",
         "mean squared error",
     )
+
+
+def test_the_loss_of_a_training_is_a_mean_over_points(run: Run) -> None:
+    """Epochs of 4, 4 and 1 points whose losses are 1, 1 and 10: 2 over the points, 4 over the batches."""
+    log = Log(losses=[1.0, 1.0, 10.0] * 400, seconds=[1.0] * 1200, nfe_forward=[8, 8, 80] * 400)
+    log.nfe_backward = [0] * 1200
+    recording.record_training(run, log, "p", sizes=[4, 4, 1])
+    assert run.metrics["train_loss"].value == pytest.approx(2.0)
+    assert run.metrics["train_loss"].protocol == "p/last 120 iterations, mean over points"
+    assert run.metrics["nfe_forward"].value == 32  # of an iteration
+    curve = run.curves["loss"]
+    assert curve.x[:2] == (4.0, 8.0)
+    assert curve.y[:3] == pytest.approx((22 / 13, 22 / 13, 28 / 10))  # sizes 4 4 1 4, 4 1 4 4, 1 4 4 1
+    assert run.curves["nfe_forward"].y[0] == 26
+
+
+def test_equal_batches_keep_their_protocol_and_their_mean(run: Run) -> None:
+    log = Log(losses=[0.1, 0.7, 0.2], seconds=[1.0] * 3)
+    recording.record_training(run, log, "p", last=3, sizes=[7, 7, 7])
+    assert run.metrics["train_loss"].value == statistics.fmean(log.losses)
+    assert run.metrics["train_loss"].protocol == "p/last 3 iterations"
+
+
+def test_the_evaluations_of_a_likelihood_say_what_they_are_a_mean_over(run: Run) -> None:
+    found = Likelihood(torch.zeros(4, dtype=torch.float64), dim=2, nfe=20.0, seconds=0.25)
+    for batch, over in ((2, "batches"), (9, "batches"), (3, "points")):
+        recording.record_likelihood(run, found, INTEGRATION, batch, qualifier=str(batch))
+        assert run.metrics[f"nfe_test[{batch}]"].protocol.endswith(f"/batch {batch}/mean over {over}")

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bench.data import registry
 from bench.errors import UserError
+from bench.metrics.fidelity.levels import check_scale
 from bench.metrics.fidelity.library import LAYERS, as_extractor, library
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Extractor:
     Args:
         name: part of every protocol id.
         shape: of one sample; None is any size.
+        side: pixels a side that the network resizes images to; larger ones are shrunk before, see `features`.
         dtype: `uint8` or `float64`; the rounding that the protocol id names.
         network: makes the network from the file of its weights; None where torch-fidelity brings its own.
         weights: returns the file of the weights, its content checked; None where there is none.
@@ -51,28 +53,49 @@ class Extractor:
     network: Callable[[Path | None], Any] | None
     weights: Callable[[], Path | None] = no_weights
     layers: tuple[str, str] = LAYERS
+    side: int = 0
+
+    @property
+    def images(self) -> bool:
+        """Whether it takes images, as levels 0..255."""
+        return self.dtype == "uint8"
 
     def checked(self, samples: NDArray[Any] | Tensor, what: str) -> NDArray[Any]:
         """Return samples as the array that the extractor takes, contiguous; float32 points become float64.
 
         Raises:
-            UserError: wrong dtype, shape or range, or a value that is not finite.
+            UserError: wrong dtype or shape, no samples, a value that is not finite, or images on another scale than
+                0..255, see `levels`.
         """
         x = np.asarray(samples if isinstance(samples, np.ndarray) else samples.detach().cpu())
-        integer = self.dtype == "uint8"
-        if x.dtype.name not in (("uint8",) if integer else ("float32", "float64")):
-            mend = "turn values in [0, 1] into uint8 by to_uint8" if integer else "give float64"
+        if x.dtype.name not in (("uint8",) if self.images else ("float32", "float64")):
+            mend = (
+                "turn it into levels by to_uint8, with its black and white" if self.images else "give float64"
+            )
             raise UserError(f"{self.name} takes {self.dtype}, but the {what} is {x.dtype.name}: {mend}")
         if x.ndim != 1 + len(self.shape) or any(e not in (None, n) for e, n in zip(self.shape, x.shape[1:])):
             axes = ", ".join(["N"] + ["any" if extent is None else str(extent) for extent in self.shape])
-            raise UserError(f"{self.name} takes ({axes}), but the {what} is {x.shape}: reshape it")
-        if not np.isfinite(x).all():
+            raise UserError(f"{self.name} takes ({axes}), but the {what} is {x.shape}: {self._mend(x.shape)}")
+        if x.size == 0:
+            raise UserError(f"the {what} is empty, its shape is {x.shape}: give samples")
+        if self.images:
+            check_scale(x, what)
+        elif not np.isfinite(x).all():
             raise UserError(
                 f"the {what} has values that are not finite: score only draws that did not diverge"
             )
-        if integer and x.size and x.max() == 1:
-            raise UserError(f"the {what} has no level but 0 and 1: scale it to 0..255, white is 255")
         return np.ascontiguousarray(x, dtype=self.dtype)
+
+    def _mend(self, shape: tuple[int, ...]) -> str:
+        """Return how a set of another shape becomes one that the extractor takes."""
+        if not self.images:
+            return "give one row a point"
+        channels = self.shape[0]
+        if len(shape) == 4 and shape[3] == channels:
+            return "its channels are the last axis, so move them by permute(0, 3, 1, 2)"
+        if len(shape) == 4:
+            return f"give {channels} channels, or take an extractor for {shape[1]}"
+        return "give the axes image, channel, row, column"
 
     def register(self) -> None:
         """Make torch-fidelity know this extractor by its name.
@@ -95,19 +118,6 @@ def get(name: str) -> Extractor:
         return EXTRACTORS[name]
     close = difflib.get_close_matches(name, EXTRACTORS) or list(EXTRACTORS)
     raise UserError(f"no feature extractor is called {name!r}: did you mean {' or '.join(close)}?")
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Return images on the scale 0..1 as the levels round(255 x), x first cut to [0, 1]; the rounding `uint8`.
-
-    Raises:
-        UserError: the images are not floating-point, or a value is not finite.
-    """
-    if not images.is_floating_point() or not images.isfinite().all():
-        raise UserError(
-            "images to round must be finite floating-point values on the scale 0..1: rescale them"
-        )
-    return (255 * images.clamp(0, 1)).round().byte()
 
 
 def _inception_weights() -> Path:
@@ -143,8 +153,9 @@ EXTRACTORS: dict[str, Extractor] = {
             None,
             _inception_weights,
             ("2048", "logits_unbiased"),
+            side=299,
         ),
-        Extractor("mnist-cnn-v1", (1, None, None), "uint8", _mnist_network, _mnist_weights),
+        Extractor("mnist-cnn-v1", (1, None, None), "uint8", _mnist_network, _mnist_weights, side=28),
         Extractor("points-v1", (2,), "float64", _points_network),
     )
 }

@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.metrics.fidelity import extractors
-from bench.metrics.fidelity.features import extract
+from bench.metrics.fidelity.extractors import Extractor
+from bench.metrics.fidelity.features import Features, both, shrinks
 from bench.metrics.fidelity.library import library
+from bench.metrics.share import effective_size, share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +61,8 @@ def quality(
 ) -> dict[str, Score]:
     """Return `fid`, `fid[extrapolated]`, `inception_score`, `kid`, `precision` and `recall` of samples.
 
-    A protocol id is `metric/extractor/reference-M/N/rounding`, then the metric's own settings. The reference's features
+    A protocol id is `metric/extractor/reference-M/N/rounding`, then `antialiased to side` where images are shrunk for
+    the network (see `features`), and the metric's own settings. The reference's features
     stay in the cache, under the hash of its content; the samples' do not.
 
     Args:
@@ -71,22 +74,17 @@ def quality(
         device: where the extractor runs; scores are computed on the CPU.
 
     Raises:
-        UserError: unknown extractor; samples or reference are not what it takes, of two shapes, or fewer than twice the
-            features or 100 (see `fid`); the extractor's weights are absent, or torch-fidelity is.
+        UserError: unknown extractor; samples or reference are not what it takes, of two shapes or two kinds of levels
+            (see `levels`), or fewer than twice the features or 100 (see `fid`); the extractor's weights are absent, or
+            torch-fidelity is.
     """
     found = extractors.get(extractor)
-    if samples.shape[1:] != reference.shape[1:]:
-        shapes = f"{tuple(samples.shape)} and {tuple(reference.shape)}"
-        raise UserError(f"samples and reference have the shapes {shapes}: bring both to one size")
-    enough(len(samples), len(reference), 0)  # before the weights are sought
-    x = extract(samples, found, device)
-    y = extract(reference, found, device, keep=True, what="reference").features
-    n = len(samples)
+    x, of_y = features(samples, reference, found, device)
+    y, n = of_y.features, len(samples)
 
     def score(metric: str, result: tuple[float, float], setting: str = "") -> Score:
-        against = "" if metric == "inception_score" else f"{name}-{count(len(y))}/"
-        protocol = f"{metric}/{extractor}/{against}{count(n)}/{found.dtype}{setting}"
-        return Score(result[0], protocol, n, result[1])
+        against = "" if metric == "inception_score" else name
+        return Score(result[0], protocol(metric, found, against, samples, reference) + setting, n, result[1])
 
     value, se, extrapolated = fid(x.features, y, rng)
     subset = min(SUBSET_SIZE, n // 2, len(y) // 2)
@@ -100,6 +98,43 @@ def quality(
         "precision": score("precision", precision, nearest),
         "recall": score("recall", recall, nearest),
     }
+
+
+def fid_alone(
+    samples: NDArray[Any] | Tensor,
+    reference: NDArray[Any] | Tensor,
+    extractor: str,
+    name: str,
+    rng: Generator,
+    device: str = "cpu",
+) -> Score:
+    """Return the `fid` that `quality` would give, which costs less; arguments and errors as there."""
+    found = extractors.get(extractor)
+    x, y = features(samples, reference, found, device)
+    value, se, _ = fid(x.features, y.features, rng)
+    return Score(value, protocol("fid", found, name, samples, reference), len(samples), se)
+
+
+def features(
+    samples: NDArray[Any] | Tensor, reference: NDArray[Any] | Tensor, extractor: Extractor, device: str
+) -> tuple[Features, Features]:
+    """Return the features of both sets, both checked before any weights are sought; see `quality`."""
+    if min(samples.ndim, reference.ndim) > 0:
+        enough(len(samples), len(reference), 0)
+    return both(samples, reference, extractor, device)
+
+
+def protocol(
+    metric: str,
+    extractor: Extractor,
+    name: str,
+    samples: NDArray[Any] | Tensor,
+    reference: NDArray[Any] | Tensor,
+) -> str:
+    """Return the protocol id of a score, without the metric's settings; see `quality`. No name, no reference."""
+    against = f"{name}-{count(len(reference))}/" if name else ""
+    shrink = f"/antialiased to {extractor.side}" if shrinks(tuple(samples.shape), extractor) else ""
+    return f"{metric}/{extractor.name}/{against}{count(len(samples))}/{extractor.dtype}{shrink}"
 
 
 def count(n: int) -> str:
@@ -188,7 +223,10 @@ def kid(x: Array, y: Array, rng: Generator) -> tuple[float, float]:
 
 
 def precision_recall(x: Array, y: Array) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return precision and recall, each with its binomial standard error, the neighbourhoods taken as given."""
+    """Return precision and recall, each with the standard error of a share, the neighbourhoods taken as given.
+
+    Copies among the features count as one, see `bench.metrics.share`.
+    """
     import torch
 
     parts = library("metric_prc")
@@ -200,12 +238,13 @@ def precision_recall(x: Array, y: Array) -> tuple[tuple[float, float], tuple[flo
         "verbose": False,
     }
     found = parts.prc_features_to_metric(*map(torch.from_numpy, (x, y)), **options)
-    return _share(found[parts.KEY_METRIC_PRECISION], len(x)), _share(found[parts.KEY_METRIC_RECALL], len(y))
+    return _share(found[parts.KEY_METRIC_PRECISION], x), _share(found[parts.KEY_METRIC_RECALL], y)
 
 
-def _share(p: float, n: int) -> tuple[float, float]:
-    p = round(p * n) / n  # the library's mean is of float32
-    return p, float(np.sqrt(p * (1 - p) / n))
+def _share(p: float, points: Array) -> tuple[float, float]:
+    n = len(points)
+    found = share(round(p * n), n, effective_size(points))  # the library's mean is of float32
+    return found.p, found.se
 
 
 def _seed(rng: Generator) -> int:

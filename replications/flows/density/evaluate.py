@@ -27,6 +27,7 @@ from torch import Tensor
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.errors import SolveFailure
+from replications.flows.ode.counter import counted
 from replications.flows.ode.solver import Solver
 
 Clock = Callable[[], float]
@@ -46,7 +47,7 @@ class Likelihood:
     Args:
         log_prob: log p `(N,)` in nats, float64, on the CPU.
         dim: D, numbers in a point.
-        nfe: evaluations of the field in a solve, the mean over the batches.
+        nfe: evaluations of the field in a solve, the mean over the points; those of a batch share a solve.
         seconds: time of all of it.
     """
 
@@ -95,15 +96,17 @@ def likelihood(
         generator: of the probes of an estimate.
         clock: reads the time, which counts once a few points have been solved; without it, what the process takes.
     """
-    parts = x.split(batch)
     if clock is not None:
         warm_up(flow, x[:WARMING], integration)
     clock = clock or time.perf_counter
-    flow.counter.reset()
     start = clock()
-    log_p = torch.cat([flow.log_prob(part, generator=generator, integration=integration) for part in parts])
+    found, nfe = counted(
+        flow.counter,
+        lambda part: flow.log_prob(part, generator=generator, integration=integration),
+        x.split(batch),
+    )
+    log_p = torch.cat(found)
     seconds = clock() - start
-    nfe = flow.counter.forward_evaluations / len(parts)
     return Likelihood(log_p.double().cpu(), math.prod(x.shape[1:]), nfe, seconds)
 
 

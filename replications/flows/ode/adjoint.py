@@ -46,7 +46,7 @@ class AdjointField(GuardedField):
         if self.is_due:
             self.sources.check((value,), since, (t, y))
             self.is_due = not isinstance(self.field, nn.Module)
-        return value
+        return value if value.requires_grad else value + 0 * y  # torchdiffeq differentiates constants too
 
     def check_adjoint_steps(self) -> None:
         """Check the steps of an adjoint solve too: torchdiffeq runs it from t1 to t0 in a time that increases."""

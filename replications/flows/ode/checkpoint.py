@@ -114,8 +114,13 @@ def _through_graph(
         check_repetition(graph.ends[0], end, end - step.start[0])
     if checks.depends and step.size != 0:
         integrator.sources.check(graph.ends, graph.since, graph.start)
-    ends, inputs = graph.ends[: len(cotangents)], (*graph.start, *sources)
-    grads = torch.autograd.grad(ends, inputs, cotangents, **MATERIALIZED)
+    if checks.repeats and not graph.ends[1].requires_grad:
+        y = graph.start[0]
+        integrator.guarded.check_constant(y.new_tensor(step.t), y)
+    # A slope that is constant has no graph.
+    pairs = [(end, cotangent) for end, cotangent in zip(graph.ends, cotangents) if end.requires_grad]
+    ends, weights = zip(*pairs)
+    grads = torch.autograd.grad(ends, (*graph.start, *sources), weights, **MATERIALIZED)
     return grads[: len(graph.start)], grads[len(graph.start) :]
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+
+from replications.flows.means import mean_over_points
 from replications.flows.ode.internals import in_backward
+
+Result = TypeVar("Result")
 
 
 class Counter:
@@ -37,3 +45,26 @@ class Counter:
         """Set all counts to zero."""
         self._counts = [0, 0]  # forward, backward
         self.taped = self.checkpointed = 0
+
+
+def counted(
+    counter: Counter, solve: Callable[[Tensor], Result], parts: Sequence[Tensor]
+) -> tuple[list[Result], float]:
+    """Return what a solve makes of each batch, and its forward evaluations, the mean over the points.
+
+    The points of a batch share their steps, so each has the evaluations of its batch.
+
+    Args:
+        counter: of the solves; it is reset.
+        solve: batch `(B, *S)` -> anything.
+        parts: the batches.
+
+    Raises:
+        ValueError: no batch, or one without points.
+    """
+    found, counts = [], []
+    for part in parts:
+        counter.reset()
+        found.append(solve(part))
+        counts.append(counter.forward_evaluations)
+    return found, mean_over_points(counts, map(len, parts))

@@ -13,7 +13,7 @@ from replications.flows.ode.counter import Counter
 from replications.flows.ode.internals import transformed
 from replications.flows.ode.repetition import Autocast, Memory
 from replications.flows.ode.solver import Solver
-from replications.flows.ode.sources import Opening, trace
+from replications.flows.ode.sources import Opening, check_constant, trace
 from replications.flows.ode.state import Field, Shapes, evaluate
 
 
@@ -83,7 +83,21 @@ class GuardedField:
         """Return f(t, y), counted."""
         self.spend(t, 1)
         opened = self.take_opening()
-        return evaluate(self.field, self.shapes, t, y) if opened is None or float(t) != self.t0 else opened
+        if opened is not None and float(t) == self.t0:
+            return opened
+        value = evaluate(self.field, self.shapes, t, y)
+        if y.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
+            self.check_constant(t, y)
+        return value
+
+    def check_constant(self, t: Tensor, y: Tensor) -> None:
+        """See that a field whose value has no graph does not depend on its state, by two evaluations, uncounted.
+
+        Raises:
+            RequestError: it does.
+        """
+        if not transformed():
+            check_constant(lambda y: evaluate(self.field, self.shapes, t, y), y)
 
     def open(self, y: Tensor, memory: Memory, leaf: bool, gradient: str) -> Opening:
         """Evaluate f(t0, y0) ahead of the solve, with its graph; it is counted where it is taken."""

@@ -136,6 +136,25 @@ def trace(
     )
 
 
+def check_constant(evaluate: Callable[[Tensor], Tensor], y: Tensor) -> None:
+    """See that a field whose value has no graph does not depend on its state either.
+
+    Args:
+        evaluate: returns its value at a state.
+        y: a state.
+
+    Raises:
+        RequestError: it does.
+    """
+    with torch.no_grad():
+        moved = y + torch.finfo(y.dtype).eps ** 0.5 * (1 + y.abs())
+        if not torch.equal(evaluate(moved), evaluate(y.detach())):
+            raise RequestError(
+                "the field's value depends on its state but has no gradient: it detaches, computes under no_grad or "
+                "leaves torch; let it compute with gradient, or solve under torch.no_grad()"
+            )
+
+
 def boundary(
     values: Sequence[Tensor], since: int, stops: Collection[Edge] = ()
 ) -> tuple[list[Tensor], set[Edge]]:

@@ -14,6 +14,7 @@ from replications.flows.errors import RequestError
 Field = Callable[[Any, Any], Any]
 Shapes = tuple[torch.Size, ...] | None
 """Of the parts of a tuple state; None for a state that is one tensor."""
+IN_PLACE = "the field changes its time, its state or a leaf in place; let it work on a copy: y = y.clone()"
 
 
 def read_state(state: Any) -> tuple[Tensor, Shapes]:
@@ -98,14 +99,37 @@ def split(y: Tensor, shapes: Shapes) -> Any:
 
 
 def evaluate(field: Field, shapes: Shapes, t: Tensor, y: Tensor) -> Tensor:
-    """Return f(t, y) of a state that is laid end to end.
+    """Return f(t, y) of a state that is laid end to end, in memory that the field does not write to again.
 
     Under torch.autocast a field may return another precision than the state's, which is converted.
 
     Raises:
-        RequestError: the value differs from the state in structure, shape, type or device.
+        RequestError: the value differs from the state in structure, shape, type or device; the field changed its
+            arguments.
     """
-    value = field(t, split(y, shapes))
+    if torch.compiler.is_compiling():  # which makes a graph without aliases
+        return _read_value(field(t, split(y, shapes)), shapes, y)
+    before = _version(t), _version(y)
+    try:
+        value = field(t, split(y, shapes))
+    except RuntimeError as error:
+        if "a leaf Variable that requires grad is being used in an in-place operation" not in str(error):
+            raise
+        raise RequestError(IN_PLACE) from error
+    if (_version(t), _version(y)) != before:
+        raise RequestError(IN_PLACE)
+    value = _read_value(value, shapes, y)
+    # Written to already, it may be memory that the field keeps and fills again at the next evaluation.
+    return value.clone() if value.is_inference() or value._version > 0 else value
+
+
+def _version(x: Tensor) -> int:
+    """Return how often a tensor was written to; torch does not count it under inference_mode."""
+    return 0 if x.is_inference() else x._version
+
+
+def _read_value(value: Any, shapes: Shapes, y: Tensor) -> Tensor:
+    """Return the value of a field as one tensor, if it is as the state."""
     if shapes is None:
         return _like(value, y, y.shape)
     if not isinstance(value, (tuple, list)) or len(value) != len(shapes):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from replications.flows.means import sizes_of
 from replications.flows.training.host import Streams
 
 
@@ -17,11 +16,16 @@ class Batches:
         run: gives the streams.
         n: number of training points.
         batch: points a minibatch; an epoch's last may have fewer.
+
+    Attributes:
+        per_epoch: minibatches an epoch.
+        sizes: points of each of them.
     """
 
     def __init__(self, run: Streams, n: int, batch: int) -> None:
         self.run, self.n, self.batch = run, n, batch
-        self.per_epoch = math.ceil(n / batch)
+        self.sizes = sizes_of(n, batch)
+        self.per_epoch = len(self.sizes)
         self._epoch = -1
 
     def __call__(self, iteration: int) -> Tensor:

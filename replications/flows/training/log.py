@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from replications.flows.means import cycled, mean_over_points
+
 CURVE_POINTS = 300
 
 
@@ -86,9 +88,18 @@ class Log:
         return found
 
 
-def blocks(values: Sequence[float], points: int = CURVE_POINTS) -> tuple[list[int], list[float]]:
-    """Return the last index (from 1) and the mean of each of at most `points` equal blocks of a series."""
+def blocks(
+    values: Sequence[float], points: int = CURVE_POINTS, sizes: Sequence[int] = (1,)
+) -> tuple[list[int], list[float]]:
+    """Return the last index (from 1) and the mean of each of at most `points` equal blocks of a series.
+
+    Args:
+        values: one an iteration.
+        points: at most so many blocks.
+        sizes: points of each batch of an epoch, where values are means over batches.
+    """
     size = math.ceil(len(values) / points)
-    parts = [values[start : start + size] for start in range(0, len(values), size)]
-    ends = [min(size * (i + 1), len(values)) for i in range(len(parts))]
-    return ends, [statistics.fmean(part) for part in parts]
+    starts = range(0, len(values), size)
+    ends = [min(start + size, len(values)) for start in starts]
+    own = cycled(sizes, len(values))
+    return ends, [mean_over_points(values[i:j], own[i:j]) for i, j in zip(starts, ends, strict=True)]

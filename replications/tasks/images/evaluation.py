@@ -57,6 +57,7 @@ class Pixels:
         levels: L.
         shape: (C, H, W) after pooling.
         per_epoch: iterations an epoch.
+        sizes: images of each batch of an epoch.
     """
 
     def __init__(self, run: Run, config: ImageConfig) -> None:
@@ -68,7 +69,7 @@ class Pixels:
         c, h, w = self.train.points.shape[1:]
         self.shape = (c, h, w)
         self._batches = TrainBatches(run, self.train, config.batch)
-        self.per_epoch = self._batches.per_epoch
+        self.per_epoch, self.sizes = self._batches.per_epoch, self._batches.sizes
 
     def batch(self, iteration: int) -> Tensor:
         """Return training images x of an iteration, `(B, C, H, W)`; a pure function of it."""
@@ -114,7 +115,7 @@ def trained(
     settings = Training(
         config.iterations, config.learning_rate, weight_decay=config.weight_decay, warmup=config.warmup
     )
-    fit_by(run, flow, method, config, data.batch, settings)
+    fit_by(run, flow, method, config, data.batch, settings, sizes=data.sizes)
     loss = run.curves["loss"]
     bits = bits_per_dim(-torch.tensor(loss.y), math.prod(data.shape), data.levels).tolist()
     run.curve("loss", loss.x, bits, "iteration", "loss (bits/dim)")

@@ -71,7 +71,7 @@ def trained(
         own = measured.for_evaluation(method.in_training(config))
         return measured.likelihood(flow, to_validate(data.validation), own, config.test_batch, draws).nll
 
-    fit_by(run, flow, method, config, batches, settings(config), validate, protocol)
+    fit_by(run, flow, method, config, batches, settings(config), validate, protocol, sizes=batches.sizes)
     run.save_model(builder, arguments, flow.state_dict())
     return flow
 

@@ -174,6 +174,45 @@ class Frozen(Own):
         self.u.requires_grad_(False)
 
 
+class Refills(Own):
+    """A value in memory of its own, which the next evaluation fills again."""
+
+    def __init__(self, u: Tensor) -> None:
+        super().__init__(u)
+        self.memory: dict[bool, Tensor] = {}
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        kept = self.memory.setdefault(value.requires_grad, torch.empty_like(y).detach())
+        return kept.detach().copy_(value)
+
+
+class Overwrites(Own):
+    """A state that is worked on in place."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        with torch.no_grad():
+            y.mul_(2)
+        return value
+
+
+class MovesTime(Own):
+    """A time that is worked on in place."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        t.add_(1)
+        return value
+
+
+class Detaches(Own):
+    """A value that depends on the state, without gradient."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return super().forward(t, y).detach()
+
+
 class Pair(Own):
     """A state of two parts, the second in a shape of its own."""
 
@@ -259,6 +298,14 @@ CASES = {
         dict.fromkeys(("adjoint", *OURS), "gradient='backprop'") | {"compiled": "compiled=False"},
     ),
     "a derivative inside": Case(module(Inner), {"compiled": "compiled=False"}),
+    "a value whose memory is filled again": Case(module(Refills), compiles=False),
+    "a state changed in place": Case(
+        module(Overwrites), dict.fromkeys(GRADIENTS, "in place"), compiles=False
+    ),
+    "a time changed in place": Case(module(MovesTime), dict.fromkeys(GRADIENTS, "in place"), compiles=False),
+    "a value without gradient": Case(
+        module(Detaches), dict.fromkeys(GRADIENTS, "has no gradient"), compiles=False
+    ),
     "draws": Case(
         module(Draws),
         {

@@ -255,3 +255,13 @@ def test_a_list_will_do_for_a_tuple(solver: Solver, gradient: str) -> None:
     y = three().requires_grad_()
     ends = solve(lambda t, s: [-s[0], -s[1]], (y, y[:, 0]), 0.0, 1.0, solver, gradient)
     torch.testing.assert_close(ends[1].detach(), three()[:, 0] / math.e, rtol=1e-5, atol=0)
+
+
+@BOTH
+def test_a_constant_slope(solver: Solver, gradient: str) -> None:
+    """dy/dt = 1 of a value without graph: y(t1) = y(t0) + t1 - t0, whose gradient is the identity."""
+    y = three().requires_grad_()
+    end = solve(lambda t, y: torch.ones(3, 2, dtype=torch.float64), y, 0.0, 1.0, solver, gradient)
+    torch.testing.assert_close(end.detach(), three() + 1, rtol=1e-12, atol=1e-12)
+    (slope,) = torch.autograd.grad(end.square().sum() / 2, y)
+    torch.testing.assert_close(slope, end.detach(), rtol=1e-12, atol=0)

@@ -28,11 +28,13 @@ from bench.data.images import load, random_crop
 from bench.measure.clock import quotient, reader, take_turns
 from bench.measure.memory import peak_memory, resident_peak
 from replications.flows.fields.mlp import MlpField, initialise
+from replications.flows.means import averaged_over, cycled, mean_over_points
 from replications.flows.ode.block import ODEBlock
 from replications.flows.ode.solve import Solver
 from replications.flows.training.batches import Batches
 from replications.flows.training.loop import train
 from replications.flows.training.settings import Training
+from replications.tasks.classification import record_share
 from replications.tasks.recording import record_curves, record_times
 from replications.tasks.training import training_clock
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from replications.blog.experiments.adjoint_memory.declaration import AdjointMemory
 
 CLASSES = 10
+LAST = 10
+"""Iterations whose mean loss is that at the end."""
 
 
 class Extractor(nn.Module):
@@ -130,10 +134,13 @@ def run(run: Run, config: AdjointMemory) -> None:
 
     settings = Training(config.iterations, config.learning_rate, schedule="cosine")
     log = train(run, model, loss, settings, counter=model.block.counter, phase="classifier", clock=clock)
-    record_curves(run, log)
+    record_curves(run, log, batches.sizes)
     protocol = f"{protocol_of(config)}/{config.iterations} iterations"
     record_times(run, log, protocol)
-    run.metric("train_loss", statistics.fmean(log.losses[-10:]), f"{protocol}/mean of the last 10")
+    sizes = cycled(batches.sizes, len(log.losses))[-LAST:]
+    over = ", over points" if averaged_over(sizes) == "points" else ""
+    loss_at_end = mean_over_points(log.losses[-LAST:], sizes)
+    run.metric("train_loss", loss_at_end, f"{protocol}/mean of the last {LAST}{over}")
     run.metric("parameters", sum(p.numel() for p in model.parameters()), "classifier without the extractor")
     _test(run, model, data, protocol)
     measure(run, config, model, data)
@@ -167,9 +174,9 @@ def pretrained_features(run: Run, config: AdjointMemory) -> Features:
     extractor.eval()
     test, test_labels = splits["test"].images.to(run.device), splits["test"].labels.to(run.device)
     found = {name: _features(extractor, raw, normalise) for name, raw in (("train", images), ("test", test))}
-    correct = (extractor.head(functional.relu(found["test"])).argmax(1) == test_labels).double().mean()
+    answers = extractor.head(functional.relu(found["test"])).argmax(1)
     protocol = f"{config.data}/extractor alone/{config.extractor_iterations} iterations"
-    run.metric("test_accuracy[extractor]", 100 * float(correct), protocol, n=len(test_labels))
+    record_share(run, "test_accuracy[extractor]", answers, test_labels, test, protocol)
     return Features(found["train"], labels, found["test"], test_labels)
 
 
@@ -181,9 +188,8 @@ def _features(extractor: Extractor, raw: Tensor, normalise: Callable[[Tensor], T
 @torch.no_grad()
 def _test(run: Run, model: Classifier, data: Features, protocol: str) -> None:
     model.block.counter.reset()
-    logits = model(data.test)
-    correct = (logits.argmax(1) == data.test_labels).double().mean()
-    run.metric("test_accuracy", 100 * float(correct), protocol, n=len(data.test))
+    answers = model(data.test).argmax(1)
+    record_share(run, "test_accuracy", answers, data.test_labels, data.test, protocol)
     run.metric("nfe_test", model.block.counter.forward_evaluations, f"{protocol}/one batch")
 
 

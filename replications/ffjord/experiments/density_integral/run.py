@@ -30,6 +30,8 @@ from replications.flows.density import evaluate as measured
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.errors import SolveFailure
+from replications.flows.means import averaged_over, sizes_of
+from replications.flows.ode.counter import counted
 from replications.flows.ode.solve import Solver
 from replications.flows.training.settings import Training
 from replications.steer.method import METHOD
@@ -102,11 +104,11 @@ def map_mass(flow: Flow, x: Tensor, integration: Integration) -> float:
 
 @torch.no_grad()
 def integrate(flow: Flow, x: Tensor, integration: Integration, batch: int) -> tuple[Tensor, float]:
-    """Return log p `(N,)` at the points and the mean NFE of a solve of `batch` neighbours."""
-    parts = x.split(batch)
-    flow.counter.reset()
-    log_p = torch.cat([flow.log_prob(part, integration=integration) for part in parts])
-    return log_p.double(), flow.counter.forward_evaluations / len(parts)
+    """Return log p `(N,)` at the points and the NFE of a solve of `batch` neighbours, the mean over the points."""
+    parts, nfe = counted(
+        flow.counter, lambda part: flow.log_prob(part, integration=integration), x.split(batch)
+    )
+    return torch.cat(parts).double(), nfe
 
 
 def masses(run: Run, flow: Flow, config: DensityConfig) -> None:
@@ -182,6 +184,7 @@ def other_errors(run: Run, flow: Flow, x: Tensor, config: DensityConfig, log_p: 
         f"{config.rtol:g}, {together} at a time",
         f"{integration.protocol}/float64/{rule}, solved {together} at a time",
     )
+    over = ", mean over points" if averaged_over(sizes_of(len(x), together)) == "points" else ""
     log_p, nfe = integrate(flow, x, integration, together)
     run.metric(f"mass_error[{key}]", abs(trapezoid(log_p.exp(), x) - 1), protocol)
-    run.metric(f"nfe[{key}]", nfe, protocol)
+    run.metric(f"nfe[{key}]", nfe, protocol + over)

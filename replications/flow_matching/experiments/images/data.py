@@ -27,6 +27,7 @@ class Images:
         levels: L.
         classes: number of classes.
         shape: (C, H, W) after pooling.
+        sizes: images of each batch of an epoch.
     """
 
     def __init__(self, run: Run, config: FlowMatchingImageConfig) -> None:
@@ -38,6 +39,7 @@ class Images:
         c, h, w = self.train.points.shape[1:]
         self.shape = (c, h, w)
         self._batches = TrainBatches(run, self.train, config.batch)
+        self.sizes = self._batches.sizes
 
     def batch(self, iteration: int) -> tuple[Tensor, Tensor]:
         """Return training images x `(B, C, H, W)` and their classes `(B,)`; a pure function of the iteration."""

@@ -24,6 +24,7 @@ from replications.flows.density.divergence import Divergence
 from replications.flows.density.evaluate import inversion_error
 from replications.flows.density.images import UnitCubeFlow
 from replications.flows.density.integration import Integration
+from replications.flows.means import averaged_over, sizes_of
 from replications.flows.ode.solver import Solver
 from replications.tasks.recording import record_inversion, record_mean
 from replications.tasks.splits import held_out
@@ -114,7 +115,8 @@ def samples(run: Run, flow: UnitCubeFlow, evaluation: Evaluation) -> None:
     config, integration, few = evaluation.config, adaptive(evaluation.config), evaluation.config.few_samples
     drawn, protocol = evaluation.draw(flow, integration), evaluation.protocol(integration)
     n, batch = len(drawn.images), config.sample_batch
-    run.metric("nfe", drawn.nfe, f"{protocol}/mean over batches of {batch}", n)
+    over = {"points": f"images in batches of {batch}", "batches": f"batches of {batch}"}
+    run.metric("nfe", drawn.nfe, f"{protocol}/mean over {over[averaged_over(sizes_of(n, batch))]}", n)
     run.metric("sampling_time", drawn.seconds, f"{protocol}/{n} images in batches of {batch}", n)
     images, labels = drawn.images, drawn.labels
     record_scores(run, evaluation.scores(images, labels, every=True), protocol)
@@ -165,7 +167,8 @@ def likelihood(run: Run, flow: UnitCubeFlow, data: Images, config: FlowMatchingI
     for k in config.importance:
         key = "bits_per_dim" if k == 1 else f"bits_per_dim[K={k}]"
         record_mean(run, key, found.of(k), f"{protocol}/uniform noise, K={k}")
-    run.metric("nfe_test", found.nfe, f"{protocol}/mean over solves", found.solves)
+    over = {"points": "images", "batches": "solves"}[averaged_over(sizes_of(len(v), config.test_batch))]
+    run.metric("nfe_test", found.nfe, f"{protocol}/mean over {over}", found.solves)
     run.metric("loglik_time", found.seconds, f"{protocol}/{len(v)} images, K={most}/warm")
     x = (v[:INVERTED].float() + 0.5) / data.levels
     record_inversion(run, inversion_error(flow, x, integration), integration.solver.protocol)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,14 +23,17 @@ import torch
 from torch import Tensor
 
 from bench.metrics.fidelity.extractors import get
-from bench.metrics.fidelity.features import extract
-from bench.metrics.fidelity.quality import Score, count, fid, quality
+from bench.metrics.fidelity.features import compatible, extract
+from bench.metrics.fidelity.quality import Score, count, fid_alone, quality
+from bench.metrics.share import effective_size, share
 from replications.flow_matching.experiments.images.data import to_bytes
 from replications.flow_matching.model import of_class
 from replications.flows.density.evaluate import WARMING, Clock
 from replications.flows.density.images import UnitCubeFlow, bits_per_dim, importance_log_prob
 from replications.flows.density.integration import Integration
 from replications.flows.errors import SolveFailure
+from replications.flows.means import mean_over_points
+from replications.flows.ode.counter import counted
 from replications.flows.ode.solver import Solver
 from replications.tasks.splits import TrainSet, to_train
 
@@ -42,7 +44,7 @@ class Drawn(NamedTuple):
     Args:
         images: uint8 `(N, C, H, W)`, white 255, on the CPU.
         labels: the classes that they were drawn for, `(N,)`; without meaning for a network without classes.
-        nfe: mean over the batches drawn together.
+        nfe: mean over the images; those drawn together share their solve.
         seconds: wall time of all.
     """
 
@@ -84,7 +86,9 @@ def draw_images(
         counts.append(sampler.counter.forward_evaluations)
         parts.append((levels * x).floor().clamp(0, levels - 1).cpu())
     seconds = clock() - start
-    return Drawn(to_bytes(torch.cat(parts), levels), labels, statistics.fmean(counts), seconds)
+    return Drawn(
+        to_bytes(torch.cat(parts), levels), labels, mean_over_points(counts, map(len, parts)), seconds
+    )
 
 
 def equal_steps(method: str, evaluations: int) -> Integration:
@@ -121,19 +125,20 @@ class Judge:
 
     def fid(self, images: Tensor) -> Score:
         """Return the FID alone, which costs less; the same as among `scores`."""
-        x = extract(images, self._extractor, self._device).features
-        y = extract(self._reference, self._extractor, self._device, keep=True, what="reference").features
-        value, se, _ = fid(x, y, self._draws())
-        sets = f"{self._name}-{count(len(y))}/{count(len(x))}"
-        protocol = f"fid/{self._extractor.name}/{sets}/{self._extractor.dtype}"
-        return Score(value, protocol, len(x), se)
+        extractor = self._extractor.name
+        return fid_alone(images, self._reference, extractor, self._name, self._draws(), self._device)
 
     def agreement(self, images: Tensor, labels: Tensor) -> Score:
-        """Return the share in % of images that the extractor gives the class of their label."""
+        """Return the share in % of images that the extractor gives the class of their label.
+
+        Raises:
+            UserError: the images are not what the extractor takes, or their levels not those of the reference.
+        """
+        compatible(images, self._reference, self._extractor)
         found = extract(images, self._extractor, self._device).logits.argmax(1)
-        p = float(np.mean(found == labels.numpy()))
         n, name = len(labels), self._extractor.name
-        return Score(100 * p, f"class_agreement/{name}/{count(n)}", n, 100 * math.sqrt(p * (1 - p) / n))
+        percent, se = share(int(np.sum(found == labels.numpy())), n, effective_size(images, labels)).percent
+        return Score(percent, f"class_agreement/{name}/{count(n)}", n, se)
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,8 @@ class Bits:
         log_prob: log p of each draw `(K, N)` in nats, float64, on the CPU.
         dim: D.
         levels: L.
-        nfe: evaluations of the field in a solve, the mean over the solves.
-        solves: number of them.
+        nfe: evaluations of the field in a solve, the mean over images and draws.
+        solves: number of solves.
         seconds: time of all.
     """
 
@@ -188,13 +193,12 @@ def bits(
     parts, own = v.split(batch), torch.Generator().manual_seed(0)
     with contextlib.suppress(SolveFailure):  # nothing is used for the first time while the clock runs
         importance_log_prob(flow, v[:WARMING], levels, 1, own, integration)
-    flow.counter.reset()
     start = clock()
-    found = [
-        torch.cat([importance_log_prob(flow, part, levels, 1, generator, integration) for part in parts])
-        for _ in range(draws)
-    ]
-    log_p = torch.stack(found).double().cpu()
+    found, nfe = counted(
+        flow.counter,
+        lambda part: importance_log_prob(flow, part, levels, 1, generator, integration),
+        parts * draws,
+    )
+    log_p = torch.cat(found).reshape(draws, len(v)).double().cpu()
     seconds, solves = clock() - start, len(parts) * draws
-    nfe = flow.counter.forward_evaluations / solves
     return Bits(log_p, math.prod(v.shape[1:]), levels, nfe, solves, seconds)

@@ -81,7 +81,7 @@ def train(
         return evaluation.judge.fid(drawn.images).value
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    fit(run, flow, loss, settings(config), protocol, validate, clock=clock)
+    fit(run, flow, loss, settings(config), protocol, validate, clock=clock, sizes=data.sizes)
     relabel(run, "loss", "mean squared error")
     solver, evaluations = VALIDATION
     relabel(run, "validation", f"FID, {solver} NFE {evaluations}")

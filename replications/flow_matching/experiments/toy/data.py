@@ -26,6 +26,7 @@ class Pairs:
     Attributes:
         data: all points x1 there are.
         source: all points x0, None where they are normal.
+        sizes: points of each batch of an epoch.
     """
 
     def __init__(self, run: Run, config: FlowMatchingToyConfig) -> None:
@@ -35,6 +36,7 @@ class Pairs:
         if config.source != NORMAL:
             self.source = fresh(run, config.source).pool(config.train_points, "train source")
         self._batches = TrainBatches(run, self.data, config.batch)
+        self.sizes = self._batches.sizes
 
     def __call__(self, iteration: int) -> tuple[Tensor | None, Tensor]:
         """Return x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""

@@ -94,7 +94,7 @@ def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMat
         return objective(velocity, method.path, x1, drawn)
 
     protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    training.fit(run, flow, loss, settings(config), protocol, clock=clock)
+    training.fit(run, flow, loss, settings(config), protocol, clock=clock, sizes=pairs.sizes)
     relabel(run, "loss", "mean squared error")
 
 

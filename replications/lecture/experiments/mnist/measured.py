@@ -2,7 +2,7 @@ r"""What a trained classifier does and takes, and what its epochs came to: value
 
 | quantity | code | equation |
 |---|---|---|
-| mean loss of an epoch | `weighted_mean` | sum_i n_i v_i / sum_i n_i over batches of n_i images with mean losses v_i |
+| mean loss of an epoch | `Epochs.losses` | sum_i n_i v_i / sum_i n_i over batches of n_i images with mean losses v_i |
 | accuracy after an epoch, in % | `Epochs.accuracy` | 100 less the error |
 | memory | `peak_of_step` | peak bytes of one loss and gradient, once such a step has been done |
 """
@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
+from replications.flows.means import mean_over_points
 from replications.flows.ode.solve import Solver
 from replications.flows.training.log import Log
 from replications.lecture.experiments.mnist.classifier import Classifier, with_solver
@@ -52,17 +53,12 @@ def by_epoch(log: Log, sizes: Sequence[int]) -> Epochs:
         [statistics.fmean(series[part]) for part in epochs] for series in (log.nfe_forward, log.nfe_backward)
     )
     return Epochs(
-        [weighted_mean(log.losses[part], sizes) for part in epochs],
+        [mean_over_points(losses := log.losses[part], sizes[: len(losses)]) for part in epochs],
         forward,
         backward,
         [done / len(sizes) for done, _ in log.validations],
         [100 - error for _, error in log.validations],
     )
-
-
-def weighted_mean(values: Sequence[float], sizes: Sequence[int]) -> float:
-    """Return sum_i n_i v_i / sum_i n_i over batches of n_i points with the means v_i; there may be fewer values."""
-    return statistics.fmean(values, sizes[: len(values)])
 
 
 def peak_of_step(model: nn.Module, batch: TrainSet, device: str) -> int:

@@ -110,7 +110,7 @@ def fit(run: Run, config: ClassifierConfig, model: Classifier, train_set: TrainS
     settings = Training(iterations, config.learning_rate, validate_every=batches.per_epoch)
     log = train(run, trained, loss, settings, error, counter=model.block.counter, clock=clock)
     protocol = f"{config.gradient}/{model.block.solver.protocol}/batch-{config.batch}"
-    record_training(run, log, protocol, last=(iterations - 1) % batches.per_epoch + 1)
+    record_training(run, log, protocol, (iterations - 1) % batches.per_epoch + 1, batches.sizes)
     record_epochs(run, by_epoch(log, batches.sizes), protocol)
     if iterations == config.epochs * batches.per_epoch:
         percent = 100 * trained.correct.double() / len(train_set)

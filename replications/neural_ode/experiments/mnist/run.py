@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from bench.data.images import load, random_crop
 from bench.execution.run import Run
+from replications.flows.means import sizes_of
 from replications.flows.ode.solver import Solver
 from replications.flows.training.clock import TrainingClock
 from replications.flows.training.loop import train
@@ -47,7 +48,8 @@ def run(run: Run, config: MnistConfig) -> None:
         return accuracy(model, test, prepare, counter)
 
     log = train(run, model, loss, settings(config), lambda: tested().error, counter=counter, clock=clock)
-    record_training(run, log, f"{seen(config)}/batch-{config.batch}")
+    sizes = sizes_of(len(train_set), config.batch)
+    record_training(run, log, f"{seen(config)}/batch-{config.batch}", sizes=sizes)
     record_step(run, config, model, loss)
     record_accuracy(run, tested(), protocol_of_test(config))
     if block is not None:

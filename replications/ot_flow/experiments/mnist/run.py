@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +105,13 @@ def fit_autoencoder(run: Run, autoencoder: Autoencoder, data: Split, config: OTF
     )
     autoencoder.normalise_by(to_train(data.train))
     run.metric("parameters[autoencoder]", size(autoencoder), "trainable")
-    record_autoencoder(run, log, autoencoder.std, config.autoencoder_batch)
+    record_autoencoder(run, log, autoencoder.std, config.autoencoder_batch, batches.sizes)
 
 
-def record_autoencoder(run: Run, log: Log, std: Tensor, batch: int) -> None:
+def record_autoencoder(run: Run, log: Log, std: Tensor, batch: int, sizes: Sequence[int] = (1,)) -> None:
     """Record what the autoencoder's training cost, its losses, and the deviation of each latent dimension, sorted."""
     record_times(run, log, f"{len(log.losses)} iterations of {batch}", "autoencoder")
-    run.curve("autoencoder_loss", *blocks(log.losses), "iteration", "loss")
+    run.curve("autoencoder_loss", *blocks(log.losses, sizes=sizes), "iteration", "loss")
     done, values = zip(*log.validations, strict=True)
     run.curve("autoencoder_validation", done, values, "iteration", "validation")
     stds = sorted(float(f"{value:.4g}") for value in std.tolist())
@@ -141,7 +142,7 @@ def encoded(autoencoder: Autoencoder, data: Split) -> Split:
 def fit_flow(run: Run, flow: Flow, latents: Split, config: OTFlowMnistConfig) -> None:
     """Train the flow in place on latent points of training images alone, and record what that cost."""
     batches = TrainBatches(run, latents.train, config.batch)
-    fit(run, flow, config, batches, in_periods(config), latents.validation)
+    fit(run, flow, config, batches, in_periods(config), latents.validation, sizes=batches.sizes)
 
 
 # -- evaluation -------------------------------------------------------------------------------------------------

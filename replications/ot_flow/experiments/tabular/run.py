@@ -66,7 +66,8 @@ def trained(run: Run, data: Split, config: OTFlowTabularConfig) -> Flow:
     arguments: dict[str, Any] = {"dim": d, "width": config.width, "layers": config.layers}
     flow = build(**arguments, generator=run.torch_generator("field")).to(run.device)
     batches = TrainBatches(run, data.train, config.batch)
-    fit(run, flow, config, batches, settings(config), data.validation, training_protocol(config))
+    protocol = training_protocol(config)
+    fit(run, flow, config, batches, settings(config), data.validation, protocol, batches.sizes)
     run.save_model(BUILDER, arguments, flow.state_dict())
     return flow
 
