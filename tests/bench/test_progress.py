@@ -96,4 +96,4 @@ def test_elsewhere_there_are_no_bars(fake_paper, clock, capsys) -> None:
     with Display(jobs, kept=0) as display:
         assert not display.bars.live.is_started
         display(jobs[0], {"event": "start"})
-    assert capsys.readouterr().err == "1 runs to do\n"
+    assert capsys.readouterr().err.rstrip("\n") == "1 runs to do"  # older rich ends with an empty line

@@ -80,7 +80,7 @@ def test_sliced_w2_is_below_w2_symmetric_and_follows_its_generator():
     assert 0 < value < wasserstein2(x, y)
     assert value == sliced_wasserstein2(y, x, rng(3))
     assert value != sliced_wasserstein2(y, x, rng(4))
-    assert sliced_wasserstein2(x, x[::-1], rng(3)) == 0
+    assert sliced_wasserstein2(x, x[::-1], rng(3)) < 1e-12
 
 
 # MMD
