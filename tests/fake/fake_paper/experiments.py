@@ -32,6 +32,8 @@ ACT = Experiment(
         "diverges": {"behaviour": "diverge"},
         "breaks": {"behaviour": "raise"},
         "sleeps": {"behaviour": "sleep"},
+        "holds": {"behaviour": "hold"},
+        "starts": {"behaviour": "start"},
         "eats": {"behaviour": "eat"},
         "dies": {"behaviour": "die"},
     },
