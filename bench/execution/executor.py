@@ -23,6 +23,7 @@ from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
+from bench.execution.log import Log
 from bench.execution.plan import Job, Unavailable
 from bench.execution.processes import end_group, end_leftovers, mark, terminable
 from bench.execution.worker import command
@@ -91,6 +92,7 @@ class Child:
     job: Job
     process: subprocess.Popen[str]
     log: Path
+    printed: Log
     device: str
     limit: float
     deadline: float
@@ -193,17 +195,18 @@ def _start(
         "memory_limit": limits.memory,
     }
     threads_of = settings(place.threads, os.environ)
-    with files.create(log, folder) as stderr:  # the child keeps its own copy
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.execution.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | threads_of | mark(folder),
-        )
+    printed = Log(files.create(log, folder))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.execution.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed.writer,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | threads_of | mark(folder),
+    )
+    printed.begin()
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(order) + "\n")
@@ -212,7 +215,7 @@ def _start(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     deadline = time.monotonic() + IMPORT_LIMIT
     known = {"threads": place.threads} | place.described() | unfinished()
-    return Child(job, process, log, limits.device, IMPORT_LIMIT, deadline, started, place, known)
+    return Child(job, process, log, printed, limits.device, IMPORT_LIMIT, deadline, started, place, known)
 
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
@@ -247,6 +250,7 @@ def _handle(
         listener(child.job, event)
     elif kind == "exit":
         end_group(child.process.pid)  # what it started and did not wait for
+        child.printed.end()
         if child.status is None:
             child.status, message = _post_mortem(child, event["code"])
             path = _write_end(child, folder, child.status, message)

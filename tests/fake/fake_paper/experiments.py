@@ -33,6 +33,7 @@ ACT = Experiment(
         "breaks": {"behaviour": "raise"},
         "sleeps": {"behaviour": "sleep"},
         "holds": {"behaviour": "hold"},
+        "prints": {"behaviour": "print"},
         "starts": {"behaviour": "start"},
         "eats": {"behaviour": "eat"},
         "dies": {"behaviour": "die"},

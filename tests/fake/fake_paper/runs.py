@@ -24,6 +24,11 @@ def act(run, config):
     if config.behaviour == "hold":  # the interpreter's lock, as a long call into C does
         (run.folder / "held").touch()
         ctypes.PyDLL(None).sleep(600)
+    if config.behaviour == "print":
+        print("first words")
+        for _ in range(200):
+            os.write(2, b"x" * 65536 + b"\n")
+        raise ValueError("last words")
     if config.behaviour == "start":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (run.folder / "grandchild").write_text(str(child.pid))
