@@ -36,7 +36,8 @@ def test_accuracy_of_two_normals_comes_near_the_best_possible():
     # The best rule for N(0, 1) and N(2, 1) is right with the probability Phi(1) = 0.8413.
     source = rng(2)
     accuracy, se = c2st(source.normal(size=(2000, 1)), source.normal(2, 1, (2000, 1)), source)
-    assert se == pytest.approx(100 * np.sqrt(0.8413 * 0.1587 / 2000), rel=0.05)
+    # Where the accuracy is up to 5 below the best, as allowed here, the error is up to 11 % larger.
+    assert se == pytest.approx(100 * np.sqrt(0.8413 * 0.1587 / 2000), rel=0.11)
     assert 84.13 - 5 < accuracy < 84.13 + 3 * se
 
 

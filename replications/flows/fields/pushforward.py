@@ -113,12 +113,11 @@ def affine_at(layer: nn.Module, t: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         TypeError: another kind of layer.
     """
-    match layer:
-        case ConcatLinear():
-            return layer.weight[:, :-1], layer.bias + t * layer.weight[:, -1]
-        case ConcatSquashLinear():
-            gate = torch.sigmoid(layer.gate.bias + t * layer.gate.weight[:, 0])
-            return gate[:, None] * layer.layer.weight, gate * layer.layer.bias + t * layer.shift.weight[:, 0]
-        case nn.Linear():
-            return layer.weight, layer.bias
+    if isinstance(layer, ConcatLinear):
+        return layer.weight[:, :-1], layer.bias + t * layer.weight[:, -1]
+    if isinstance(layer, ConcatSquashLinear):
+        gate = torch.sigmoid(layer.gate.bias + t * layer.gate.weight[:, 0])
+        return gate[:, None] * layer.layer.weight, gate * layer.layer.bias + t * layer.shift.weight[:, 0]
+    if isinstance(layer, nn.Linear):
+        return layer.weight, layer.bias
     raise TypeError(f"{type(layer).__name__} is not a layer of an MlpField")

@@ -179,7 +179,10 @@ class GradientOf:
         """Return the integration from the first time to the last."""
         if self.solver.adaptive:
             return functools.partial(integrator.adaptive, self.guarded.t0)
-        return functools.partial(integrator.fixed, equal_steps(self.times, self.solver.steps).tolist())
+        grid = equal_steps(self.times.cpu(), self.solver.steps)
+        return functools.partial(
+            integrator.fixed, [float(t) for t in grid]
+        )  # under torch.func there is no tolist
 
 
 def has_step(solver: Solver) -> bool:

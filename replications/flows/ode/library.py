@@ -49,8 +49,8 @@ def equal_steps(times: Tensor, steps: int | None) -> Tensor:
     """Return a grid through all times with no step longer than an equal share of the whole."""
     assert steps is not None  # only methods with fixed steps come here
     lengths = times.diff()
-    counts = (lengths / lengths.sum() * steps - 1e-6).ceil().clamp(min=1).int().tolist()
-    pieces = [a + d * torch.arange(n).to(times) / n for a, d, n in zip(times, lengths, counts)]
+    counts = (lengths / lengths.sum() * steps - 1e-6).ceil().clamp(min=1)
+    pieces = [a + d * torch.arange(int(n)).to(times) / int(n) for a, d, n in zip(times, lengths, counts)]
     return torch.cat((*pieces, times[-1:]))
 
 
