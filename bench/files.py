@@ -106,7 +106,7 @@ def read(path: Path, limit: int) -> bytes:
                 raise UserError(f"cannot read {path}: it is no file")
             if found.st_size > limit:
                 raise UserError(f"cannot read {path}: it has {found.st_size} bytes, more than {limit}")
-            return stream.read(limit)
+            return stream.read(found.st_size)  # and not `limit`, for which room would be made
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
