@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,16 @@ def test_a_file_is_readable_by_others_and_no_program(tmp_path: Path) -> None:
 def test_a_draft_is_told_from_the_files_of_a_user() -> None:
     assert files.is_draft(".plain.cpu.s0.json.0123456789abcdef.part")
     assert not any(map(files.is_draft, (".notes.json.bak", "x.0123456789abcdef.part", ".x.json.part")))
+
+
+def test_a_small_file_takes_little_room_whatever_the_limit(tmp_path: Path) -> None:
+    """A run may be held to a memory limit: room for the largest file allowed would be refused."""
+    path = tmp_path / "small"
+    path.write_bytes(b"x" * 1000)
+    tracemalloc.start()
+    try:
+        assert files.read(path, 2**34) == b"x" * 1000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
