@@ -1,6 +1,5 @@
 """The lecture's classifier, and what is measured of it."""
 
-import pytest
 import torch
 
 from replications.flows.ode.solve import Solver
@@ -11,7 +10,6 @@ from replications.lecture.experiments.mnist.measured import (
     classified_by,
     memory_by_steps,
     peak_of_step,
-    weighted_mean,
 )
 from replications.tasks.splits import TestSet, TrainSet
 
@@ -72,11 +70,6 @@ def test_a_step_of_the_whole_batch_is_weighed() -> None:
     """Its gradients are of the size of the parameters, its hidden layer of that of the batch."""
     model = torch.nn.Linear(8, 10)
     assert peak_of_step(model, batch_of_ones(), "cpu") >= 4 * (90 + 2 * 320)
-
-
-def test_a_mean_over_batches_is_one_over_images() -> None:
-    assert weighted_mean([1.0, 1.0, 4.0], [8, 8, 2]) == pytest.approx((8 + 8 + 8) / 18)
-    assert weighted_mean([1.0, 3.0], [8, 8, 2]) == pytest.approx(2.0)  # ended within an epoch
 
 
 def test_epochs_are_summed_up_apart() -> None:
