@@ -74,7 +74,7 @@ def replicate(session: nox.Session) -> None:
     values = {i + 1 for i, word in enumerate(options) if word.startswith("--") and word not in FLAGS}
     patterns = [word for i, word in enumerate(options) if not word.startswith("--") and i not in values]
     if not options:
-        options = ["--jobs", "2"]
+        options = ["--jobs", "2", "--seeds", "3"]
     if not patterns:
         options += [*tutorials(session), "--offline"]
     session.run("cnf-bench", "run", *options, success_codes=[0, SOME_RUNS_FAILED])

@@ -62,6 +62,7 @@ def run(
     """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
     from bench.execution.executor import Limits, execute, locked, record_lost
     from bench.execution.plan import check_device, missing, plan, prepare_data
+    from bench.execution.processes import Terminated
     from bench.execution.progress import Display
     from bench.execution.run import Run
 
@@ -83,9 +84,9 @@ def run(
         with Display(ready, len(planned) - len(todo), jobs) as display:
             try:
                 counts = execute(ready, out, Limits(jobs, timeout, limit, device, threads), display)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
-                raise typer.Exit(130) from None
+                raise typer.Exit(143 if isinstance(error, Terminated) else 130) from None
     typer.echo(f"records: {out / 'records'}")
     end_with(bad)
     if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):

@@ -23,7 +23,9 @@ from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
+from bench.execution.log import Log
 from bench.execution.plan import Job, Unavailable
+from bench.execution.processes import end_group, end_leftovers, mark, terminable
 from bench.execution.worker import command
 from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
@@ -90,6 +92,7 @@ class Child:
     job: Job
     process: subprocess.Popen[str]
     log: Path
+    printed: Log
     device: str
     limit: float
     deadline: float
@@ -107,7 +110,7 @@ Listener = Callable[[Job, dict[str, Any]], None]
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an output folder for this process alone.
+    """Hold an output folder for this process alone; what is left of an earlier call into it is ended first.
 
     Raises:
         UserError: another process holds it, or it cannot be written.
@@ -122,19 +125,20 @@ def locked(folder: Path) -> Iterator[None]:
         for torn in folder.glob("*/*/.*.part"):  # what a killed process was about to rename
             if files.is_draft(torn.name):
                 files.remove(torn, folder)
+        end_leftovers(folder)
         yield
 
 
 def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listener) -> dict[str, int]:
     """Run jobs and return how many ended with each status.
 
-    On Ctrl-C the children are ended, each leaving a record of status `interrupted`.
+    On Ctrl-C and SIGTERM the children are ended, each leaving a record of status `interrupted`.
 
     Runs at the same time are pinned to processors of their own.
 
     Raises:
         UserError: a record cannot be written, or `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` is nonsense.
-        KeyboardInterrupt: after the children are ended.
+        KeyboardInterrupt: after the children are ended; a `Terminated` where it was SIGTERM.
     """
     machine = cores()
     asked = limits.threads or asked_for(os.environ)
@@ -145,31 +149,32 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     running: dict[int, Child] = {}
     events: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
     counts: dict[str, int] = {}
-    try:
-        while waiting or running:
-            while waiting and free:
-                job, slot = waiting.pop(0), free.pop(0)
-                count = threads(job.experiment.threads, shares[slot], machine, asked, workers)
-                place = Place(slot, workers, shares[slot], count, machine)
-                child = _start(job, folder, limits, place, events)
-                running[child.process.pid] = child
-                listener(child.job, {"event": "start"})
-            with contextlib.suppress(queue.Empty):
-                pid, event = events.get(timeout=0.1)
-                status = _handle(running[pid], event, folder, limits, listener)
-                if status:
-                    counts[status] = counts.get(status, 0) + 1
-                    free.append(running[pid].place.slot)
-                    del running[pid]
+    with terminable():
+        try:
+            while waiting or running:
+                while waiting and free:
+                    job, slot = waiting.pop(0), free.pop(0)
+                    count = threads(job.experiment.threads, shares[slot], machine, asked, workers)
+                    place = Place(slot, workers, shares[slot], count, machine)
+                    child = _start(job, folder, limits, place, events)
+                    running[child.process.pid] = child
+                    listener(child.job, {"event": "start"})
+                with contextlib.suppress(queue.Empty):
+                    pid, event = events.get(timeout=0.1)
+                    status = _handle(running[pid], event, folder, limits, listener)
+                    if status:
+                        counts[status] = counts.get(status, 0) + 1
+                        free.append(running[pid].place.slot)
+                        del running[pid]
+                for child in running.values():
+                    if time.monotonic() > child.deadline:
+                        _kill(child)
+        except BaseException as error:
             for child in running.values():
-                if time.monotonic() > child.deadline:
-                    _kill(child)
-    except BaseException as error:
-        for child in running.values():
-            _kill(child)
-            if child.status is None and isinstance(error, KeyboardInterrupt):
-                _write_end(child, folder, "interrupted", "interrupted by the user")
-        raise
+                _kill(child)
+                if child.status is None and isinstance(error, KeyboardInterrupt):
+                    _write_end(child, folder, "interrupted", "interrupted by the user")
+            raise
     return counts
 
 
@@ -186,18 +191,22 @@ def _start(
         "share": place.share,
         "overlaps": place.overlaps,
         "place": place.described(),
+        "parent": os.getpid(),
         "memory_limit": limits.memory,
     }
-    with files.create(log, folder) as stderr:  # the child keeps its own copy
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.execution.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,
-            env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | settings(place.threads, os.environ),
-        )
+    threads_of = settings(place.threads, os.environ)
+    printed = Log(files.create(log, folder))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.execution.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=printed.writer,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | threads_of | mark(folder),
+    )
+    printed.begin()
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps(order) + "\n")
@@ -206,16 +215,18 @@ def _start(
     started = datetime.now(UTC).isoformat(timespec="seconds")
     deadline = time.monotonic() + IMPORT_LIMIT
     known = {"threads": place.threads} | place.described() | unfinished()
-    return Child(job, process, log, limits.device, IMPORT_LIMIT, deadline, started, place, known)
+    return Child(job, process, log, printed, limits.device, IMPORT_LIMIT, deadline, started, place, known)
 
 
 def _listen(process: subprocess.Popen[str], events: queue.Queue[tuple[int, dict[str, Any]]]) -> None:
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError), process:  # it may have died without reading its order
-        for line in process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                events.put((process.pid, json.loads(line)))
-    events.put((process.pid, {"event": "exit", "code": process.wait()}))
+    try:
+        with contextlib.suppress(BrokenPipeError), process:  # it may have died without reading its order
+            for line in process.stdout:
+                with contextlib.suppress(json.JSONDecodeError):
+                    events.put((process.pid, json.loads(line)))
+    finally:  # without this event the parent would wait for ever
+        events.put((process.pid, {"event": "exit", "code": process.wait()}))
 
 
 def _handle(
@@ -238,6 +249,8 @@ def _handle(
         child.deadline = time.monotonic() + 10.0
         listener(child.job, event)
     elif kind == "exit":
+        end_group(child.process.pid)  # what it started and did not wait for
+        child.printed.end()
         if child.status is None:
             child.status, message = _post_mortem(child, event["code"])
             path = _write_end(child, folder, child.status, message)
@@ -263,8 +276,7 @@ def _kill(child: Child) -> None:
     if child.load:
         child.environment |= child.load.end()
         child.load = None
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.process.pid, signal.SIGKILL)
+    end_group(child.process.pid)
 
 
 def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:

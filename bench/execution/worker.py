@@ -17,6 +17,7 @@ from typing import Any
 from bench import record as records
 from bench.errors import RunFailure, Unwritable
 from bench.execution.cores import pin, wait_policy
+from bench.execution.processes import end_with
 from bench.execution.run import Run, send
 from bench.experiment import Experiment
 from bench.identity import Identity
@@ -141,6 +142,7 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     events = os.fdopen(os.dup(1), "w")  # whatever else prints, in any language, goes to the log
     os.dup2(2, 1)
+    end_with(job["parent"])
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     identity = Identity(**job["identity"])

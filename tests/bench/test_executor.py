@@ -230,16 +230,17 @@ def child_is_gone(pid):
     return False
 
 
-def test_an_interrupt_ends_the_children_and_keeps_what_is_done(fake_paper, hold, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_the_children_and_keeps_what_is_done(fake_paper, hold, tmp_path, number, code):
     hold.write_text("1")
     parent = start(tmp_path)
     wait_for(lambda: list(tmp_path.glob("checkpoints/*/*.s1.*.pt")))
     (done,) = tmp_path.glob("records/*/*.json")
     before = done.read_bytes()
     children = children_of(parent.pid)
-    parent.send_signal(signal.SIGINT)
+    parent.send_signal(number)
     _, err = parent.communicate(timeout=PATIENCE)
-    assert parent.returncode == 130
+    assert parent.returncode == code
     assert "the same command goes on" in err
     wait_for(lambda: all(child_is_gone(pid) for pid in children))
     assert done.read_bytes() == before

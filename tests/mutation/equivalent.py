@@ -7,7 +7,11 @@ _CHOICE = "a stated choice, of which others do as well"
 EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     "bench/execution/progress.py": {
         ("BarColumn(bar_width=24),", "24", "23"): _LOOKS,
-        ("self.console.print(line, markup=False, highlight=False, soft_wrap=True)", "True", "False"): _LOOKS,
+        (
+            "self.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)",
+            "True",
+            "False",
+        ): _LOOKS,
     },
     "bench/measure/memory.py": {
         (

@@ -149,8 +149,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "verify: a metric that is gone did not move": ("if now is None or not", "if now is not None and not"),
         "verify: runs whose data is absent": ("is not None for name", "is not name for name"),
         "verify: files that are no more pass": (
-            "names |= {p.relative_to(out)",
-            "names &= {p.relative_to(out)",
+            "names |= {Path(name) for",
+            "names &= {Path(name) for",
         ),
     },
     ("bench/execution/progress.py", "test_progress"): {

@@ -1,6 +1,9 @@
 """The functions behind the fake experiments."""
 
+import ctypes
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +21,18 @@ def act(run, config):
         raise ValueError("planted fault")
     if config.behaviour == "sleep":
         time.sleep(600)
+    if config.behaviour == "hold":  # the interpreter's lock, as a long call into C does
+        (run.folder / "held").touch()
+        ctypes.PyDLL(None).sleep(600)
+    if config.behaviour == "print":
+        print("first words")
+        for _ in range(200):
+            os.write(2, b"x" * 65536 + b"\n")
+        raise ValueError("last words")
+    if config.behaviour == "start":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        (run.folder / "grandchild").write_text(str(child.pid))
+        time.sleep(600 if run.identity.seed else 0)
     if config.behaviour == "die":
         os._exit(3)
     if config.behaviour == "eat":
