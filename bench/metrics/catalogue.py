@@ -163,6 +163,12 @@ _METRICS = (
     Metric("nfe_forward", "evaluations", "lower", "Evaluations in a training iteration's forward pass."),
     Metric("nfe_backward", "evaluations", "lower", "Evaluations in a training iteration's backward pass."),
     Metric("nfe_test", "evaluations", "lower", "Evaluations in a forward pass on test data."),
+    Metric(
+        "kept_graphs",
+        "%",
+        "none",
+        "Share of the accepted steps in training whose graph was kept for the gradient, not made again.",
+    ),
     Metric("nfe_ratio", "", "none", "Quotient nfe_backward / nfe_forward, or as the qualifier says."),
     # Time
     Metric(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from bench.settings import flat
 from replications.flows.density import evaluate
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
@@ -71,6 +72,9 @@ def record_training(run: Run, log: Log, protocol: str, last: int = 0, sizes: Seq
     run.metric("nfe_forward", statistics.fmean(log.nfe_forward), f"{protocol}/mean", n)
     run.metric("nfe_forward[end]", statistics.fmean(log.nfe_forward[-last:]), tail, last)
     run.metric("nfe_backward", statistics.fmean(log.nfe_backward), f"{protocol}/mean", n)
+    if any(log.kept) or (log.kept and "auto" in flat(run.identity.config).values()):
+        share = 100 * statistics.fmean(log.kept)
+        run.metric("kept_graphs", share, f"{protocol}/mean over iterations", len(log.kept))
     evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
     over = f"{timed(protocol)}/train_time over evaluations"
     run.metric("evaluation_time", log.train_time / evaluations, over)

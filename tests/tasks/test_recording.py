@@ -47,6 +47,25 @@ def test_a_training_is_summed_up(run: Run) -> None:
     assert (run.curves["validation"].x, run.curves["validation"].y) == ((10.0, 20.0), (7.0, 6.0))
 
 
+@pytest.mark.parametrize(
+    ("kept", "gradient", "share"),
+    [
+        ([1.0, 0.5], "tape", 75.0),
+        ([0.0, 0.0], "auto", 0.0),
+        ([0.0, 0.0], "checkpoint", None),
+        ([], "auto", None),
+    ],
+)
+def test_how_gradients_were_got_is_recorded(
+    tmp_path: Path, kept: list[float], gradient: str, share: float | None
+) -> None:
+    identity = Identity("test.recording", "only", "smoke", 0, 1, {"solve": {"gradient": gradient}}, {})
+    run = Run(identity, tmp_path)
+    log = Log(losses=[1.0, 1.0], seconds=[1.0, 1.0], nfe_forward=[4, 4], nfe_backward=[4, 4], kept=kept)
+    recording.record_training(run, log, "p")
+    assert values(run).get("kept_graphs") == share
+
+
 def test_the_last_tenth_is_a_tenth(run: Run) -> None:
     recording.record_training(run, Log(losses=[float(i) for i in range(100)], seconds=[1.0] * 100), "p")
     assert values(run)["train_loss"] == 94.5  # of 90 to 99

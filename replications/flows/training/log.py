@@ -26,6 +26,7 @@ class Log:
         nfe_backward: evaluations of its gradient.
         validations: (iterations done, value).
         drawing: seconds spent on data, where they are told apart.
+        kept: share of the solver's steps whose graph was kept for the gradient, where any step was kept for it.
         starts: the iterations with which a process began to train, which compile, allocate and use things first.
     """
 
@@ -33,6 +34,7 @@ class Log:
     seconds: list[float] = field(default_factory=list)
     nfe_forward: list[int] = field(default_factory=list)
     nfe_backward: list[int] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)
     validations: list[tuple[int, float]] = field(default_factory=list)
     drawing: list[float] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)

@@ -122,6 +122,8 @@ class _Trainer:
         if counter is not None:
             self.log.nfe_forward.append(counter.forward_evaluations)
             self.log.nfe_backward.append(counter.backward_evaluations)
+            if steps := counter.taped + counter.checkpointed:
+                self.log.kept.append(counter.taped / steps)
 
     def validate(self, validate: Callable[[], float]) -> None:
         with self.averaged():

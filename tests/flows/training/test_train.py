@@ -12,8 +12,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bench.execution.run import Run
 from bench.identity import Identity
 from replications.flows.errors import RequestError, SolveFailure
-from replications.flows.fields.mlp import initialise
+from replications.flows.fields.mlp import MlpField, initialise
+from replications.flows.ode import gradients
 from replications.flows.ode.counter import Counter
+from replications.flows.ode.solve import Solver, solve
 from replications.flows.training.batches import Batches
 from replications.flows.training.log import Log, blocks
 from replications.flows.training.loop import train
@@ -319,6 +321,20 @@ def test_long_curves_are_block_means(run: Run) -> None:
     assert blocks([1.0, 2.0, 6.0], 1) == ([3], [3.0])  # the mean, not the middle one
     assert log.iteration_time == 2.0
     assert log.train_time == 8.0
+
+
+@pytest.mark.parametrize(("bytes_free", "share"), [(math.inf, 1.0), (0.0, 0.0)])
+def test_the_share_of_kept_graphs_is_that_of_the_solves(
+    run: Run, monkeypatch: pytest.MonkeyPatch, bytes_free: float, share: float
+) -> None:
+    monkeypatch.setattr(gradients, "free_bytes", lambda device: bytes_free)
+    field, counter = MlpField(2, (4,), torch.Generator().manual_seed(0)), Counter()
+
+    def loss(iteration: int) -> Tensor:
+        return solve(field, torch.ones(3, 2), 0.0, 1.0, Solver("rk4", steps=3), "auto", counter=counter).sum()
+
+    log = train(run, field, loss, Training(2, 1e-3), counter=counter)
+    assert log.kept == [share, share]
 
 
 def test_validations_are_counted_since_the_lowest_value():
