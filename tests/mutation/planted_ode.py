@@ -88,6 +88,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
             "if False:",
         ),
     },
+    ("replications/flows/ode/adjoint.py", "test_repetition"): {
+        "a field that alternates": ("field.repeat(field.last)", "None"),
+        "a field that changes on the way back": ("field.repeat(field.first)", "None"),
+    },
     ("replications/flows/ode/adjoint.py", "test_solve_inputs"): {
         "a constant has no graph": ("value if value.requires_grad else value + 0 * y", "value"),
     },
