@@ -198,6 +198,15 @@ class Overwrites(Own):
         return value
 
 
+class OverwritesData(Own):
+    """A state that is worked on in place where torch does not count it."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        y.data.mul_(2)
+        return value
+
+
 class MovesTime(Own):
     """A time that is worked on in place."""
 
