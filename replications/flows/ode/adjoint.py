@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchdiffeq
@@ -15,6 +15,15 @@ from replications.flows.ode.library import arguments, method_of
 from replications.flows.ode.repetition import check_repetition
 from replications.flows.ode.solver import Solver
 from replications.flows.ode.sources import Sources
+from replications.flows.ode.state import evaluate
+
+
+class Evaluation(NamedTuple):
+    """Where a field was evaluated, and its value there."""
+
+    t: Tensor
+    y: Tensor
+    value: Tensor
 
 
 class AdjointField(GuardedField):
@@ -23,10 +32,14 @@ class AdjointField(GuardedField):
     Attributes:
         sources: what it depends on.
         is_due: whether the next evaluation of the second solve is to be checked by them.
+        first: the first evaluation of the forward solve.
+        last: the last one.
     """
 
     sources: Sources
     is_due: bool
+    first: Evaluation | None = None
+    last: Evaluation | None = None
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted.
@@ -39,6 +52,8 @@ class AdjointField(GuardedField):
             value = super().__call__(t, y)
             if opening is not None:
                 check_repetition(value, opening.value, opening.value)
+            self.last = Evaluation(t, y.detach(), value.detach())
+            self.first = self.first or self.last
             return value
         since = now() if self.is_due else 0
         with self.autocast.again():
@@ -47,6 +62,17 @@ class AdjointField(GuardedField):
             self.sources.check((value,), since, (t, y))
             self.is_due = not isinstance(self.field, nn.Module)
         return value if value.requires_grad else value + 0 * y  # torchdiffeq differentiates constants too
+
+    def repeat(self, before: Evaluation | None) -> None:
+        """See that an evaluation of the forward solve gives the same again, uncounted.
+
+        Raises:
+            RequestError: it does not.
+        """
+        if before is not None:
+            with torch.no_grad(), self.autocast.again():
+                again = evaluate(self.field, self.shapes, before.t, before.y)
+                check_repetition(again, before.value, before.value)
 
     def check_adjoint_steps(self) -> None:
         """Check the steps of an adjoint solve too: torchdiffeq runs it from t1 to t0 in a time that increases."""
@@ -91,5 +117,9 @@ def adjoint(field: AdjointField, y: Tensor, times: Tensor, sources: Sources, sol
         **{f"adjoint_{name}": value for name, value in second.items()},
         adjoint_params=sources.tensors,
     )
+    if field.is_due and states.grad_fn is not None:
+        # Around the second solve: a field that counts has changed by then, or changes on the way.
+        states.grad_fn.register_prehook(lambda cotangents: field.repeat(field.last))
+        states.grad_fn.register_hook(lambda grads, cotangents: field.repeat(field.first))
     end: Tensor = Once.apply(states[-1])
     return end

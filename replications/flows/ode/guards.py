@@ -8,13 +8,13 @@ import math
 import torch
 from torch import Tensor
 
-from replications.flows.errors import SolveFailure
+from replications.flows.errors import RequestError, SolveFailure
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.internals import transformed
-from replications.flows.ode.repetition import Autocast, Memory
+from replications.flows.ode.repetition import Autocast, Memory, same
 from replications.flows.ode.solver import Solver
 from replications.flows.ode.sources import Opening, check_constant, trace
-from replications.flows.ode.state import Field, Shapes, evaluate
+from replications.flows.ode.state import IN_PLACE, Field, Shapes, evaluate
 
 
 class Underflow(SolveFailure):
@@ -106,7 +106,10 @@ class GuardedField:
         def value(y: Tensor) -> Tensor:
             return evaluate(self.field, self.shapes, t, y)
 
+        before = y.detach().clone()
         self.opening = trace(self.field, value, y, leaf, memory.aside, gradient)
+        if not same(y.detach(), before):  # torch counts no write through `.data`
+            raise RequestError(IN_PLACE)
         return self.opening
 
     def take_opening(self) -> Tensor | None:

@@ -45,7 +45,7 @@ class Kept(NamedTuple):
     @property
     def changed(self) -> bool:
         """Whether it is another tensor by now or has another value; its version does not tell, as of a batch norm's."""
-        return getattr(self.owner, self.name) is not self.buffer or not _equal(self.buffer, self.value)
+        return getattr(self.owner, self.name) is not self.buffer or not same(self.buffer, self.value)
 
 
 class Snapshot(NamedTuple):
@@ -103,7 +103,7 @@ class Memory:
         return [module.get_rng_state() for module in self._modules]
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def same(a: Tensor, b: Tensor) -> bool:
     """Return whether two tensors have the same values, which may not be numbers."""
     return torch.equal(a, b) or (
         a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)

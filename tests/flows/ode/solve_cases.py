@@ -6,6 +6,7 @@ a gradient, gives c by c = sin(u) where a case does not say otherwise.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -197,6 +198,15 @@ class Overwrites(Own):
         return value
 
 
+class OverwritesData(Own):
+    """A state that is worked on in place where torch does not count it."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        y.data.mul_(2)
+        return value
+
+
 class MovesTime(Own):
     """A time that is worked on in place."""
 
@@ -274,6 +284,20 @@ def branch(u: Tensor) -> tuple[Any, Tensor]:
     u.requires_grad_()
     parts = [torch.sin(u), torch.sin(u)]
     return lambda t, y: parts[int(t > 0.6)] * torch.cos(t) * y, u
+
+
+def every_other(u: Tensor) -> tuple[Any, Tensor]:
+    """Use another factor at every other evaluation."""
+    u.requires_grad_()
+    evaluations = itertools.count()
+    return lambda t, y: torch.sin(u) * torch.cos(t) * y * (1 + next(evaluations) % 2 / 2), u
+
+
+def counts_once(u: Tensor) -> tuple[Any, Tensor]:
+    """Use another factor from the 60th evaluation on."""
+    u.requires_grad_()
+    evaluations = itertools.count()
+    return lambda t, y: torch.sin(u) * torch.cos(t) * y * (2 if next(evaluations) >= 60 else 1), u
 
 
 OURS = ("checkpoint", "tape", "auto")

@@ -1,11 +1,16 @@
 """What a re-run depends on is put back, and what can't be is noticed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from solve_cases import T0, T1, U, counts_once, every_other, start
 from torch import Tensor, nn
 
 from replications.flows.errors import RequestError
 from replications.flows.ode.repetition import Autocast, Memory, check_repetition
+from replications.flows.ode.solve import Solver, solve
 
 CPU = torch.device("cpu")
 
@@ -147,3 +152,11 @@ def test_autocast_is_set_to_what_it_was() -> None:
     with half.again():
         assert in_product() == torch.float16
     assert in_product() == torch.float32
+
+
+@pytest.mark.parametrize("build", [every_other, counts_once])
+def test_the_second_solve_meets_the_same_field(build: Callable[[Tensor], tuple[Any, Tensor]]) -> None:
+    field, leaf = build(torch.tensor(U, dtype=torch.float64))
+    # Twelve steps are 48 evaluations: one field alternates in both solves, the other changes in the second.
+    with pytest.raises(RequestError, match="another value"):
+        torch.autograd.grad(solve(field, start(), T0, T1, Solver("rk4", steps=12), "adjoint").sum(), leaf)
