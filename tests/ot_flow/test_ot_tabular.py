@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.execution.plan import plan
 from bench.execution.run import Run
 from bench.identity import Identity
+from bench.record import read_all
 from replications.ffjord.networks import TABLES
 from replications.flows.density import evaluate as measured
 from replications.ot_flow.experiments.tabular import run as tabular
@@ -168,11 +169,12 @@ def test_the_paper_tier_refuses_to_start_without_the_training_rows(tmp_path: Pat
         capture_output=True, text=True, check=False,
         env=os.environ | empty | dict.fromkeys(("HTTPS_PROXY", "https_proxy"), nowhere),
     )  # fmt: skip
-    assert done.returncode == 2
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cnf-bench:")]
-    assert done.stderr.endswith(f"{line}\n")
+    assert done.returncode == 3
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("skipped:")]
     assert "maf/data.tar.gz could not be downloaded; put it by hand" in line  # which holds MINIBOONE's rows
-    assert not list(tmp_path.glob("out/records/*"))
+    ended = list(read_all([tmp_path / "out"]))
+    assert {(r.identity.variant, r.status) for r in ended} == {("miniboone_ot_flow", "error")}
+    assert not any(r.metrics for r in ended)
 
 
 @pytest.mark.parametrize("method", ["ffjord", "ot_flow"])

@@ -185,8 +185,15 @@ def test_a_training_has_the_settings_of_its_config(monkeypatch: pytest.MonkeyPat
     )
 
     def begun(
-        run: Run, flow: Any, method: Any, config: SteerImageConfig, batch: Any, settings: Training
+        run: Run,
+        flow: Any,
+        method: Any,
+        config: SteerImageConfig,
+        batch: Any,
+        settings: Training,
+        sizes: list[int],
     ) -> None:
+        assert sizes == Pixels(run, config).sizes
         assert settings == Training(config.iterations, 0.5, weight_decay=0.25, warmup=7)
         assert config.iterations == 2 * Pixels(run, config).per_epoch
         raise Begun
