@@ -84,6 +84,7 @@ def test_an_odd_number_of_points_leaves_the_larger_half_to_test_on():
     x, y = rng().normal(size=(2, 41, 2))
     percent, se = c2st(x, y + 9, rng())
     assert percent == 100
+    assert share(42, 84).percent == (50.0, 100 * share(42, 84).se)
     assert se == pytest.approx(share(42, 42).percent[1])
     noise, se = c2st(x, y, rng())
     assert noise * 42 / 100 == pytest.approx(round(noise * 42 / 100))  # 21 points of each are classified

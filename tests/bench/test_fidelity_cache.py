@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.errors import UserError
 from bench.metrics.fidelity import extractors
 from bench.metrics.fidelity import quality as q
 from bench.metrics.fidelity.extractors import Extractor
-from bench.metrics.fidelity.features import extract
+from bench.metrics.fidelity.features import _key, extract, shrinks
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch_fidelity") is None or find_spec("torchvision") is None,
@@ -120,3 +121,23 @@ def test_quality_keeps_the_reference_and_always_reads_the_samples(scaled):
     samples += 1  # in place: the same object, another content
     assert fid(samples, X) == pytest.approx(4 * 1.5**2 * 2, abs=1e-9)
     assert fid(samples, X + 1.5) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_layer_that_is_not_finite_is_refused_though_the_other_is(scaled):
+    """Features are twice the points, logits the points: twice the largest numbers overflow, they themselves do not."""
+    extractor, _, _ = scaled
+    with np.errstate(over="ignore"), pytest.raises(UserError, match="not finite"):
+        extract(np.full((300, 2), 1e308), extractor)
+
+
+def test_a_key_holds_the_kind_of_device_and_not_its_number(scaled):
+    extractor, weights, _ = scaled
+    keys = [_key(X, extractor, weights, device) for device in ("cpu", "cuda", "cuda:0", "cuda:1")]
+    assert keys[1] == keys[2] == keys[3] != keys[0]
+
+
+def test_images_are_larger_than_the_input_by_their_sides_and_not_by_their_channels():
+    extractor = Extractor("sides", (40, 8, 8), "uint8", Scaled, lambda: None, side=28)
+    assert not shrinks((300, 40, 8, 8), extractor)
+    assert not shrinks((300, 1, 28, 28), extractor)
+    assert shrinks((300, 1, 8, 29), extractor)

@@ -41,7 +41,19 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     },
     "bench/metrics/fidelity/quality.py": {
         (
+            "[distance(statistics, of_y) for statistics in _without_groups(x, rng)],",
+            "statistics, of_y",
+            "of_y, statistics",
+        ): _SYMMETRIC,
+        (
             'options = {"kid_subsets": SUBSETS, "kid_subset_size": m, "rng_seed": _seed(rng), "verbose": False}',
+            "False",
+            "True",
+        ): _LOOKS,
+    },
+    "bench/metrics/fidelity/features.py": {
+        (
+            "extractor.name, list(extractor.layers), cuda=False, verbose=False, **options",
             "False",
             "True",
         ): _LOOKS,
