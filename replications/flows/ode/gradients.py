@@ -92,6 +92,8 @@ class GradientOf:
         with torch.no_grad():
             if self.gradient != "backprop" and has_step(self.solver):
                 integrator = Integrator(self.guarded, compiled=self.compiled)
+                if not self.compiled and self.guarded.opening is None:
+                    self.guarded.open_without(y)
                 return self._steps(integrator)(y, Checkpoints(keep=False))
             return integrate(self.guarded, y, self.times)[-1]
 

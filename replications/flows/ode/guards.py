@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from replications.flows.ode.counter import Counter
 from replications.flows.ode.internals import transformed
 from replications.flows.ode.repetition import Autocast, Memory, same
 from replications.flows.ode.solver import Solver
-from replications.flows.ode.sources import Opening, check_constant, trace
+from replications.flows.ode.sources import Opening, Sources, check_constant, trace
 from replications.flows.ode.state import IN_PLACE, Field, Shapes, evaluate
 
 
@@ -81,11 +83,12 @@ class GuardedField:
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted."""
+        first = self.nfe == 0 and self.opening is None and not transformed()
         self.spend(t, 1)
         opened = self.take_opening()
         if opened is not None and float(t) == self.t0:
             return opened
-        value = evaluate(self.field, self.shapes, t, y)
+        value = self._first(t, y) if first else evaluate(self.field, self.shapes, t, y)
         if y.requires_grad and torch.is_grad_enabled() and not value.requires_grad:
             self.check_constant(t, y)
         return value
@@ -106,11 +109,18 @@ class GuardedField:
         def value(y: Tensor) -> Tensor:
             return evaluate(self.field, self.shapes, t, y)
 
-        before = y.detach().clone()
-        self.opening = trace(self.field, value, y, leaf, memory.aside, gradient)
-        if not same(y.detach(), before):  # torch counts no write through `.data`
-            raise RequestError(IN_PLACE)
+        with _unchanged(y):
+            self.opening = trace(self.field, value, y, leaf, memory.aside, gradient)
         return self.opening
+
+    def open_without(self, y: Tensor) -> None:
+        """Evaluate f(t0, y0) ahead of a solve without gradient; it is counted where it is taken."""
+        t = torch.tensor(self.t0, dtype=y.dtype, device=y.device)
+        self.opening = Opening(y, self._first(t, y), Sources({}))
+
+    def _first(self, t: Tensor, y: Tensor) -> Tensor:
+        with _unchanged(y):
+            return evaluate(self.field, self.shapes, t, y)
 
     def take_opening(self) -> Tensor | None:
         """Return f(t0, y0) where it was evaluated ahead and not taken yet."""
@@ -162,6 +172,15 @@ class GuardedField:
         # torchdiffeq replaces a step size that is not a number by the smallest it allows, zero.
         size = float(dt) or math.nan
         self.check(float(t), sign * size, bool(torch.isfinite(y).all()))
+
+
+@contextmanager
+def _unchanged(y: Tensor) -> Iterator[None]:
+    """See that an evaluation leaves its state as it is; torch counts no write through `.data`."""
+    before = y.detach().clone()
+    yield
+    if not same(y.detach(), before):
+        raise RequestError(IN_PLACE)
 
 
 def _is_finite(end: Tensor) -> bool:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from replications.flows.errors import RequestError
+from replications.flows.ode.reach import modules_of
 
 
 class Autocast:
@@ -56,12 +57,18 @@ class Snapshot(NamedTuple):
 
 
 class Memory:
-    """The generators and buffers that an evaluation of a field may change; not the buffers that need a gradient."""
+    """The generators that an evaluation of a field may change, and the buffers of each module that it can reach.
+
+    Not the buffers that need a gradient.
+    """
 
     def __init__(self, field: Any, device: torch.device) -> None:
-        named = field.named_buffers() if isinstance(field, nn.Module) else ()
-        places = [name.rpartition(".") for name, buffer in named if not buffer.requires_grad]
-        self._slots = [(field.get_submodule(owner), name) for owner, _, name in places]
+        self._slots = [
+            (module, name)
+            for module in modules_of(field)
+            for name, buffer in module._buffers.items()
+            if buffer is not None and not buffer.requires_grad
+        ]
         self._modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
 
     def snapshot(self) -> Snapshot:

@@ -107,8 +107,10 @@ def evaluate(field: Field, shapes: Shapes, t: Tensor, y: Tensor) -> Tensor:
         RequestError: the value differs from the state in structure, shape, type or device; the field changed its
             arguments.
     """
-    if torch.compiler.is_compiling():  # which makes a graph without aliases
-        return _read_value(field(t, split(y, shapes)), shapes, y)
+    if (
+        torch.compiler.is_compiling()
+    ):  # copies, which are left out of the graph where the field writes to none
+        return _read_value(field(t.clone(), split(y.clone(), shapes)), shapes, y)
     before = _version(t), _version(y)
     try:
         value = field(t, split(y, shapes))

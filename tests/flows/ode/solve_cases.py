@@ -148,6 +148,12 @@ class BatchNorm(Own):
         return super().forward(t, self.norm(y))
 
 
+def counts_in_a_closure(u: Tensor) -> tuple[Any, Tensor]:
+    """Build a function that closes over a module whose buffer counts the evaluations and matters."""
+    inner = DependsOnCount(u)
+    return lambda t, y: inner(t, y), inner.u
+
+
 class DependsOnCount(Counts):
     """A buffer that counts the evaluations, and that the value depends on."""
 
@@ -326,6 +332,9 @@ CASES = {
     "a state changed in place": Case(
         module(Overwrites), dict.fromkeys(GRADIENTS, "in place"), compiles=False
     ),
+    "a state changed through its `data`": Case(
+        module(OverwritesData), dict.fromkeys(GRADIENTS, "in place"), compiles=False
+    ),
     "a time changed in place": Case(module(MovesTime), dict.fromkeys(GRADIENTS, "in place"), compiles=False),
     "a value without gradient": Case(
         module(Detaches), dict.fromkeys(GRADIENTS, "has no gradient"), compiles=False
@@ -353,6 +362,15 @@ CASES = {
     ),
     "a buffer that counts and matters": Case(
         module(DependsOnCount),
+        {
+            "adjoint": "gradient='backprop'",
+            ("checkpoint", "adaptive"): NOT_REPEATED,
+            "compiled": "compiled=False",
+        },
+        closed=False,
+    ),
+    "a module of a closure whose buffer counts and matters": Case(
+        counts_in_a_closure,
         {
             "adjoint": "gradient='backprop'",
             ("checkpoint", "adaptive"): NOT_REPEATED,

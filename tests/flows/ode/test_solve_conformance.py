@@ -16,6 +16,9 @@ from solve_cases import (
     T0,
     T1,
     Case,
+    Overwrites,
+    OverwritesData,
+    Own,
     U,
     closed_form,
     refusal,
@@ -133,6 +136,16 @@ def test_right_or_refused(name: str, kind: str, gradient: str) -> None:
 @pytest.mark.usefixtures("fast_compiler")
 def test_right_or_refused_compiled(name: str, kind: str, gradient: str) -> None:
     check(name, kind, gradient, compiled=True)
+
+
+@pytest.mark.parametrize("kind", [Overwrites, OverwritesData])
+@pytest.mark.usefixtures("fast_compiler")
+def test_a_compiled_step_hands_the_field_a_copy_to_write_to(kind: type[Own]) -> None:
+    u, y = torch.tensor(U, dtype=torch.float64), start()
+    with torch.no_grad():
+        end = solve(kind(u), y, T0, T1, Solver("rk4", steps=24), compiled=True)
+    torch.testing.assert_close(end, closed_form(start(), u), rtol=1e-6, atol=0)
+    assert torch.equal(y, start())
 
 
 def test_the_table_tells_what_was_tested(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from solve_cases import GRADIENTS, SOLVERS, T0, T1, OverwritesData, U
+from solve_cases import GRADIENTS, SOLVERS, T0, T1, MovesTime, Overwrites, OverwritesData, Own, U
 from solve_cases import start as three
 from torch import Tensor
 
@@ -267,8 +267,11 @@ def test_a_constant_slope(solver: Solver, gradient: str) -> None:
     torch.testing.assert_close(slope, end.detach(), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("gradient", ["adjoint", "checkpoint", "tape", "auto"])
-def test_a_state_written_through_its_data_is_refused(gradient: Any) -> None:
-    field = OverwritesData(torch.tensor(U, dtype=torch.float64))
-    with pytest.raises(RequestError, match="in place"):
-        solve(field, three(), T0, T1, Solver("rk4", steps=4), gradient)
+@BOTH
+@pytest.mark.parametrize("kind", [Overwrites, OverwritesData, MovesTime])
+def test_without_gradient_a_field_that_writes_to_its_arguments_is_refused(
+    kind: type[Own], solver: Solver, gradient: str
+) -> None:
+    field = kind(torch.tensor(U, dtype=torch.float64))
+    with torch.no_grad(), pytest.raises(RequestError, match="in place"):
+        solve(field, three(), T0, T1, solver, gradient)
