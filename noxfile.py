@@ -16,6 +16,7 @@ RESOLUTIONS = {
     "pinned": ("--constraint", "constraints.txt"),
     "newest": ("--resolution", "highest"),
 }
+PYTEST = ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 FLAGS = ("--force", "--offline")
 SOME_RUNS_FAILED = 3
 
@@ -28,9 +29,9 @@ def install(session: nox.Session, extras: str = "") -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after `--` go to pytest."""
+    """Run the tests, a process for each of up to four processors; arguments after `--` go to pytest."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session(python=PYTHONS, venv_backend="uv", reuse_venv=False)
@@ -41,7 +42,7 @@ def compat(session: nox.Session, resolution: str) -> None:
     The lowest on a newer Python are the lowest that have wheels for it. A Python that is missing is skipped.
     """
     session.install("--quiet", "--only-binary", ":all:", *RESOLUTIONS[resolution], "-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
