@@ -182,3 +182,4 @@ def test_seeds_and_effects_are_the_least_that_reach_a_power():
     assert power(least, 8) == pytest.approx(0.8, abs=1e-4)
     assert power(smallest_effect(30), 30) == pytest.approx(0.8, abs=1e-4)
     assert smallest_effect(1) == math.inf
+    assert power(smallest_effect(2), 2) == pytest.approx(0.8, abs=1e-4)

@@ -76,8 +76,9 @@ def test_others_time_is_counted_whatever_its_kind(watch, kind):
 
 def test_the_stated_share_divides_alone_from_shared(watch):
     below = watch(user=10 * FOREIGN_SHARE - 0.02)
+    at = watch(user=10 * FOREIGN_SHARE)
     above = watch(user=10 * FOREIGN_SHARE + 0.02)
-    assert below["shared"] is None
+    assert below["shared"] is at["shared"] is None
     assert above["shared"] is not None
 
 
@@ -91,6 +92,18 @@ def test_where_the_system_tells_no_times_the_load_at_the_start_does(tmp_path, mo
         monkeypatch.setattr(module.os, "getloadavg", lambda average=average: (average, 0.0, 0.0))
         seen = Load(1, proc=tmp_path / "absent").end()
         assert (seen["foreign_cores"], seen["shared"], seen["load_before"]) == (None, shared, average)
+
+
+def test_a_load_at_the_start_of_one_is_the_runs_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.os, "getloadavg", lambda: (1.0, 0.0, 0.0))
+    assert Load(1, proc=tmp_path / "absent").end()["shared"] is None
+
+
+def test_load_is_told_to_a_hundredth_and_ticks_are_a_hundredth_where_none_are_told(monkeypatch):
+    monkeypatch.setattr(module.os, "getloadavg", lambda: (1.2345, 0.0, 0.0))
+    assert module.load_average() == 1.23
+    monkeypatch.delattr(module.os, "sysconf")
+    assert module._ticks() == 100
 
 
 def test_a_run_that_was_ended_does_not_count_as_alone(tmp_path):

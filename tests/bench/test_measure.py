@@ -22,7 +22,7 @@ from torchdiffeq import odeint
 from bench.measure import clock
 from bench.measure.clock import in_turns, quotient, synchronize, take_turns, time_repeats
 from bench.measure.environment import environment, source_state
-from bench.measure.memory import peak_memory, resident_peak
+from bench.measure.memory import _requests, peak_memory, resident_peak
 
 N = 1000
 BYTES = 8 * N  # of one float64 tensor of N elements
@@ -50,6 +50,22 @@ def test_peak_is_the_largest_sum_of_what_is_live_at_once():
         d = reserve(600_000)
         del c, d
     assert overlap_wins.bytes == 700_001 + 800_002
+
+
+def test_requests_are_the_cpus_allocations_alone_in_the_order_of_time():
+    from torch._C._profiler import _EventType
+
+    def event(tag, kind, time, size):
+        fields = SimpleNamespace(device=SimpleNamespace(type=kind), ptr=1, alloc_size=size)
+        return SimpleNamespace(tag=tag, extra_fields=fields, start_time_ns=time)
+
+    events = [
+        event(_EventType.Allocation, "cpu", 3, -8),
+        event(_EventType.Allocation, "cuda", 2, 16),
+        event(_EventType.TorchOp, "cpu", 2, 32),
+        event(_EventType.Allocation, "cpu", 1, 8),
+    ]
+    assert list(_requests(events)) == [(1, 8), (1, -8)]
 
 
 @given(st.lists(st.one_of(st.integers(1, 5_000), st.integers(-8, -1)), max_size=60))
