@@ -177,7 +177,7 @@ def _scaled(estimator: Any, scale: float, *samples: list[float]) -> tuple[Estima
 def scaled(interval: Interval, scale: float) -> Interval:
     """Return an interval times a number."""
     low, high = (None if x is None else x * scale for x in (interval.low, interval.high))
-    if low is not None and high is not None and scale < 0:
+    if scale < 0:
         low, high = high, low
     return Interval(interval.mean * scale, low, high, interval.n)
 

@@ -9,12 +9,14 @@ from scipy.stats import t as student_t
 
 from bench.claim import VERDICTS, Claim, load_claims, read_claims
 from bench.errors import UserError
+from bench.evidence import gather
 from bench.experiment import TIERS, Experiment
 from bench.identity import identify
 from bench.metrics.catalogue import is_time
 from bench.record import Measured, Record
 from bench.registry import registry
-from bench.verdict import judge, judge_all
+from bench.stats import Interval
+from bench.verdict import judge, judge_all, scaled
 
 
 def claim(**changes):
@@ -203,6 +205,24 @@ def test_numbers_of_two_derivations_of_seeds_are_never_put_together(fake_paper):
     assert judge(claim(), {("fake.act", "plain"): renewed}).values == (1.0, 1.0, 1.0)  # not all renewed yet
     renewed += [record("plain", 1, 7.0), record("plain", 2, 7.0)]
     assert judge(claim(), {("fake.act", "plain"): renewed}).values == (7.0, 7.0, 7.0)
+
+
+def test_seeds_are_paired_only_where_each_shares_its_streams(fake_paper):
+    other = {"task": "another"}
+    ratio = claim(kind="ratio", against={"variant": "double"}, value=0.5)
+    runs = {
+        ("fake.act", "plain"): [record("plain", s, 1.0 + s) for s in range(3)],
+        ("fake.act", "double"): [record("double", s, 2.0 + 2 * s, seeded_by=other) for s in (0,)]
+        + [record("double", s, 2.0 + 2 * s) for s in (1, 2)],
+    }
+    evidence = gather(ratio, runs)
+    assert evidence is not None
+    assert not evidence.paired
+
+
+def test_a_negative_factor_turns_an_interval_round():
+    assert scaled(Interval(1.0, 0.5, 2.0, 3), -2.0) == Interval(-2.0, -4.0, -1.0, 3)
+    assert scaled(Interval(1.0, None, 2.0, 3), -2.0) == Interval(-2.0, -4.0, None, 3)
 
 
 def test_a_limit_that_is_met_exactly_counts_for_at_most_and_not_for_less(fake_paper):
