@@ -220,6 +220,20 @@ def test_seeds_are_paired_only_where_each_shares_its_streams(fake_paper):
     assert not evidence.paired
 
 
+def test_an_unpaired_quotient_is_that_of_geometric_means(fake_paper):
+    other = {"task": "another"}
+    runs = {
+        ("fake.act", "plain"): [record("plain", s, x) for s, x in enumerate((1.0, 2.0, 4.0))],
+        ("fake.act", "double"): [
+            record("double", s, x, seeded_by=other) for s, x in enumerate((4.0, 8.0, 16.0))
+        ],
+    }
+    found = judge(claim(kind="ratio", against={"variant": "double"}, value=0.25), runs)
+    assert found.measured.mean == pytest.approx(0.25)
+    half = math.log(2) * math.sqrt(2 / 3) * student_t.ppf(0.975, 4)  # of equal variances (log 2)^2, 3 seeds each
+    assert found.measured.low == pytest.approx(0.25 * math.exp(-half))
+
+
 def test_a_negative_factor_turns_an_interval_round():
     assert scaled(Interval(1.0, 0.5, 2.0, 3), -2.0) == Interval(-2.0, -4.0, -1.0, 3)
     assert scaled(Interval(1.0, None, 2.0, 3), -2.0) == Interval(-2.0, -4.0, None, 3)
@@ -233,7 +247,8 @@ def test_a_limit_that_is_met_exactly_counts_for_at_most_and_not_for_less(fake_pa
         (">=", "reproduced"),
     ):
         bound = claim(kind="bound", relation=relation, value=2.0)
-        assert judged(bound, plain=(2.0, 2.0, 2.0)).verdict == verdict, relation
+        found = judged(bound, plain=(2.0, 2.0, 2.0))
+        assert (found.verdict, found.p) == (verdict, 0.0), relation
 
 
 def test_only_a_value_can_be_exceeded_and_only_where_better_has_a_direction(fake_paper):
