@@ -114,6 +114,7 @@ def test_a_claims_file_is_read_or_refused(fake_paper, tmp_path: Path, table: dic
         ("[[claim]]\nvalue = nan", "value must be a number"),
         ("[[claim]]\nvalue = 1e200", "value must be a number"),
         ("[[claim]]\nscale = 0", "scale must not be so small"),
+        ("[[claim]]\ntolerance = 1e-200", "tolerance must not be so small"),
         ("[[claim]]\ntolerance_abs = -1", "must not be negative"),
         ("[[claim]]\nagainst = 3", "against must have"),
         ("[[claim]]\nagainst = { variant = 3 }", "against.variant must be a text"),

@@ -145,6 +145,17 @@ def test_smoke_and_stale_records_settle_nothing(fake_paper):
     ],
 )
 def test_a_claim_that_nothing_could_settle_is_refused(fake_paper, tmp_path, line, message):
+    with pytest.raises(UserError, match=message):
+        read_claims(written(tmp_path, line), "fake")
+
+
+def test_a_documented_number_may_be_as_small_as_it_likes(fake_paper, tmp_path):
+    (read,) = read_claims(written(tmp_path, "value = 1e-200"), "fake")
+    assert read.value == 1e-200
+
+
+def written(tmp_path, line):
+    """Write a claim, sound but for one line; return the file."""
     key = line.split(" ")[0]
     fields = {
         "id": "'c'", "text": "'t'", "where": "'w'", "kind": "'value'", "source": "'read'", "value": "1.0",
@@ -153,8 +164,7 @@ def test_a_claim_that_nothing_could_settle_is_refused(fake_paper, tmp_path, line
     fields[key] = line.split(" = ")[1]
     path = tmp_path / "claims.toml"
     path.write_text("[[claim]]\n" + "\n".join(f"{k} = {v}" for k, v in fields.items()))
-    with pytest.raises(UserError, match=message):
-        read_claims(path, "fake")
+    return path
 
 
 def test_a_recalled_number_wears_a_dagger(fake_paper):
