@@ -240,7 +240,9 @@ def test_an_unpaired_quotient_is_that_of_geometric_means(fake_paper):
     }
     found = judge(claim(kind="ratio", against={"variant": "double"}, value=0.25), runs)
     assert found.measured.mean == pytest.approx(0.25)
-    half = math.log(2) * math.sqrt(2 / 3) * student_t.ppf(0.975, 4)  # of equal variances (log 2)^2, 3 seeds each
+    half = (
+        math.log(2) * math.sqrt(2 / 3) * student_t.ppf(0.975, 4)
+    )  # of equal variances (log 2)^2, 3 seeds each
     assert found.measured.low == pytest.approx(0.25 * math.exp(-half))
 
 

@@ -81,6 +81,10 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "memory that is filled again": ("value.is_inference() or value._version > 0", "value.is_inference()"),
         "a state changed in place": ("(_version(t), _version(y)) != before", "_version(t) != before[0]"),
         "a time changed in place": ("(_version(t), _version(y)) != before", "_version(y) != before[1]"),
+        "a compiled step's own state written to": (
+            "field(t.clone(), split(y.clone(), shapes))",
+            "field(t, split(y, shapes))",
+        ),
     },
     ("replications/flows/ode/sources.py", "test_solve_conformance"): {
         "a lost graph is no fault": (
@@ -94,6 +98,7 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     },
     ("replications/flows/ode/guards.py", "test_solve_inputs"): {
         "a write that torch does not count": ("if not same(y.detach(), before):", "if False:"),
+        "the first evaluation is not looked at": ("self._first(t, y) if first else ", ""),
     },
     ("replications/flows/ode/adjoint.py", "test_solve_inputs"): {
         "a constant has no graph": ("value if value.requires_grad else value + 0 * y", "value"),

@@ -62,6 +62,7 @@ TARGETS = (
     Target("replications/flows/ode/guards.py", "test_solve_failures test_counter test_solve", 10),
     Target("replications/flows/ode/sources.py", "test_field_sources test_solve_usage", 10),
     Target("replications/flows/ode/repetition.py", "test_repetition", 10),
+    Target("replications/flows/ode/reach.py", "test_reach", 8),
     Target("replications/flows/ode/state.py", "test_solve_inputs test_controller test_solve", 10),
     Target("replications/flows/ode/kept.py", "test_kept_graphs", 6),
     Target("replications/flows/ode/memory.py", "test_kept_graphs", 8),

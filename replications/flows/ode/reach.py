@@ -11,6 +11,8 @@ from torch import nn
 
 LONGEST = 100
 """A container of more items is taken for data."""
+OF_TORCH = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 def modules_of(field: Any) -> Iterator[nn.Module]:
@@ -33,7 +35,7 @@ def modules_of(field: Any) -> Iterator[nn.Module]:
 def _next(x: Any) -> Iterable[Any]:
     """Return what an object refers to, of the kinds that may lead to a module."""
     if isinstance(x, nn.Module):
-        return (*x._modules.values(), *(v for name, v in vars(x).items() if name[0] != "_"))
+        return (*x._modules.values(), *(v for name, v in vars(x).items() if name not in OF_TORCH))
     if isinstance(x, (list, tuple, dict)):
         return () if len(x) > LONGEST else x.values() if isinstance(x, dict) else x
     if isinstance(x, functools.partial):

@@ -204,6 +204,17 @@ class Overwrites(Own):
         return value
 
 
+class OverwritesLate(Own):
+    """A state that is worked on in place from some time on."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        value = super().forward(t, y)
+        if t > (T0 + T1) / 2:
+            with torch.no_grad():
+                y.mul_(2)
+        return value
+
+
 class OverwritesData(Own):
     """A state that is worked on in place where torch does not count it."""
 
@@ -331,6 +342,9 @@ CASES = {
     "a value whose memory is filled again": Case(module(Refills), compiles=False),
     "a state changed in place": Case(
         module(Overwrites), dict.fromkeys(GRADIENTS, "in place"), compiles=False
+    ),
+    "a state changed in place from some time on": Case(
+        module(OverwritesLate), dict.fromkeys(GRADIENTS, "in place"), compiles=False
     ),
     "a state changed through its `data`": Case(
         module(OverwritesData), dict.fromkeys(GRADIENTS, "in place"), compiles=False

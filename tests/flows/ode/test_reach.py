@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from replications.flows.ode.reach import LONGEST, modules_of
+from replications.flows.ode.reach import modules_of
 
 NET = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
 ALL = {NET, *NET}
@@ -17,7 +17,7 @@ class Hidden(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inside = [{"net": NET}]
+        self._inside = [{"net": NET}]
 
 
 class Plain:
@@ -76,7 +76,7 @@ def test_a_list_of_a_module_is_looked_into() -> None:
 
 def test_a_long_list_is_data() -> None:
     field = Plain()
-    field.net, field.rows = None, [NET] * LONGEST  # type: ignore[assignment,attr-defined]
+    field.net, field.rows = None, [NET] * 100  # type: ignore[assignment,attr-defined]
     assert set(modules_of(field)) == ALL
     field.rows.append(NET)  # type: ignore[attr-defined]
     assert not list(modules_of(field))
