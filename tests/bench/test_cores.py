@@ -182,6 +182,12 @@ def test_a_pinned_process_sees_its_own_processors_only():
 
 
 @AFFINITY
+def test_the_affinity_is_that_of_this_process_and_no_others(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {pid, 5})
+    assert cores().allowed == (0, 5)
+
+
+@AFFINITY
 def test_this_process_has_the_processors_it_may_run_on():
     assert cores().allowed == tuple(sorted(os.sched_getaffinity(0)))
     assert pin(cores().allowed) == cores().allowed

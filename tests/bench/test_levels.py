@@ -161,6 +161,13 @@ def test_a_negative_of_images_as_bright_as_dark_can_not_be_seen():
     check_alike(255 - symmetric, symmetric)  # the module says so
 
 
+def test_a_set_without_pixels_has_no_scale():
+    with pytest.raises(UserError, match="the reference has no pixels"):
+        check_scale(np.zeros((3, 1, 0, 2), np.uint8), "reference")
+    with pytest.raises(UserError, match="levels from 9 to 9 only"):
+        check_scale(np.full((1, 1, 1, 1), 9, np.uint8), "reference")
+
+
 def test_a_scale_is_judged_by_its_ends():
     check_scale(np.array([100, 228], np.uint8), "set")
     with pytest.raises(UserError, match="the set has levels from 100 to 227 only"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import binom, binomtest, norm
 
-from bench.metrics.share import effective_size, interval, share
+from bench.metrics.share import Share, effective_size, interval, share
 
 CASES = [(n, p) for n in (20, 100, 1000) for p in (0.5, 0.9, 0.99, 1 - 1 / n)]
 
@@ -47,6 +47,10 @@ def test_the_ends_are_those_of_the_exact_binomial_test(k, n):
 
 def test_the_standard_error_is_the_binomial_one_in_the_middle():
     assert share(5000, 10000).se == pytest.approx(0.005, rel=0.02)
+
+
+def test_percent_are_hundred_times_share_and_standard_error():
+    assert Share(0.25, 0.125, 0.1, 0.5, 8).percent == (25.0, 12.5)
 
 
 def test_copies_of_points_count_as_one():

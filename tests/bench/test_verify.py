@@ -112,6 +112,7 @@ def test_files_that_differ_or_are_no_more_are_stale(fake_paper, tmp_path: Path) 
         "tables/fake.act.csv",
         "tables/gone.md",
     ]
+    assert "tables/claims.md" in verify.stale_files([tmp_path], tmp_path / "empty")
 
 
 def test_runs_longer_than_half_a_minute_are_not_repeated_unless_asked_for(

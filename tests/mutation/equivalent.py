@@ -28,6 +28,21 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "-1",
         ): "where there are two samples, nobody reads them",
     },
+    "bench/execution/cores.py": {
+        ("word.isdigit() and int(word) > 0 for word in words", "0", "1"): "no kernel grants a time so short",
+    },
+    "bench/report/rounding.py": {
+        (
+            "ends = zip((value, low, high), (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING), strict=True)",
+            "True",
+            "False",
+        ): "both have three",
+        (
+            "return x.quantize(Decimal(1).scaleb(place), rounding, _EXACT)",
+            "1",
+            "0",
+        ): "only the exponent counts",
+    },
     "bench/metrics/transport.py": {
         ('cost = cdist(x, y, "sqeuclidean")', "x, y", "y, x"): _SYMMETRIC,
         ("cross = kernel(x, y)", "x, y", "y, x"): "its transpose is added to it",
@@ -47,6 +62,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ): "any fixed seed does",
     },
     "bench/metrics/fidelity/quality.py": {
+        ("if min(samples.ndim, reference.ndim) > 0:", "0", "1"): "a single axis is refused a line later",
         (
             "[distance(statistics, of_y) for statistics in _without_groups(x, rng)],",
             "statistics, of_y",
