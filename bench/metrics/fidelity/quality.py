@@ -255,10 +255,9 @@ def _without_groups(x: Array, rng: Generator) -> Iterator[dict[str, Array]]:
     """Yield mean and covariance of the rows without each random group, from sums: each costs little but its d^2."""
     centre = x.mean(axis=0)
     groups = [x[rows] - centre for rows in np.array_split(rng.permutation(len(x)), groups_of(x.shape[1]))]
-    sums = np.array([group.sum(axis=0) for group in groups])
     products = [group.T @ group for group in groups]
-    total, products_total = sums.sum(axis=0), np.sum(products, axis=0)
-    for group, own, product in zip(groups, sums, products):
+    total = np.sum(products, axis=0)
+    for group, product in zip(groups, products):
         n = len(x) - len(group)
-        mu = (total - own) / n
-        yield {"mu": centre + mu, "sigma": (products_total - product - n * np.outer(mu, mu)) / (n - 1)}
+        mu = -group.sum(axis=0) / n  # all rows sum to zero
+        yield {"mu": centre + mu, "sigma": (total - product - n * np.outer(mu, mu)) / (n - 1)}
