@@ -168,3 +168,17 @@ def test_the_shipped_weights_are_those_of_the_recipe_and_a_damaged_file_is_refus
     (tmp_path / "other.pt").write_bytes(place.read_bytes()[:-1])
     with pytest.raises(UserError, match="absent or damaged"):
         mnist_cnn.shipped()
+
+
+def test_the_rate_of_the_training_falls_to_zero_over_all_its_steps(monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def watched(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    x = torch.zeros(10, 1, 28, 28, dtype=torch.uint8)
+    train(x, torch.zeros(10, dtype=torch.int64), Recipe(epochs=2, batch=4, rate=0.6))
+    np.testing.assert_allclose(rates, [0.6, 0.5, 0.4, 0.3, 0.2, 0.1], rtol=1e-12)

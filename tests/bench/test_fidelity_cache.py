@@ -130,6 +130,14 @@ def test_a_layer_that_is_not_finite_is_refused_though_the_other_is(scaled):
         extract(np.full((300, 2), 1e308), extractor)
 
 
+def test_one_feature_that_is_not_finite_is_one_too_many(scaled):
+    extractor, _, _ = scaled
+    points = np.zeros((300, 2))
+    points[7, 1] = 1e308
+    with np.errstate(over="ignore"), pytest.raises(UserError, match="not finite"):
+        extract(points, extractor)
+
+
 def test_a_key_holds_the_kind_of_device_and_not_its_number(scaled):
     extractor, weights, _ = scaled
     keys = [_key(X, extractor, weights, device) for device in ("cpu", "cuda", "cuda:0", "cuda:1")]

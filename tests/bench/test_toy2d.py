@@ -8,6 +8,8 @@ from scipy.stats import norm
 from bench.data import toy2d
 from bench.errors import UserError
 
+Points = NDArray[np.float64]
+
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
@@ -31,15 +33,23 @@ def test_halves_of_a_draw_have_one_density(name: str) -> None:
 
 
 def test_the_two_coordinates_of_the_spirals_are_shifted_apart() -> None:
-    """Near the centre r = phi is small, so that points are a shift U(0, 1/2)^2 / 3 and noise of 0.1."""
-    points = toy2d.draw("2spirals", 400_000, rng())
-    inner = points[np.abs(points).max(1) < 0.2]
-    x, y = inner.T
-    assert len(inner) > 300
-    assert abs(np.corrcoef(x * np.sign(x), y * np.sign(y))[0, 1]) < 0.2
+    """With phi = 0 and without noise, points are a shift U(0, 1/2)^2 / 3 with a sign."""
 
+    class Centre:
+        uniform, choice = rng().uniform, rng().choice
 
-Points = NDArray[np.float64]
+        def random(self, n: int) -> Points:
+            return np.zeros(n)
+
+        def normal(self, mean: float, std: float, shape: tuple[int, int]) -> Points:
+            assert (mean, std) == (0, 0.1)
+            return np.zeros(shape)
+
+    x, y = np.abs(toy2d.spirals2(4000, Centre())).T  # type: ignore[arg-type]
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.05
+    np.testing.assert_allclose(
+        (x.max(), y.max(), x.mean(), y.mean()), (1 / 6, 1 / 6, 1 / 12, 1 / 12), rtol=0.03
+    )
 
 
 def grid(n: int, *more: int) -> list[Points]:
