@@ -10,11 +10,13 @@ from torchdiffeq._impl.odeint import SOLVERS
 
 from bench.measure.memory import peak_memory
 from bench.stats import fit_line
+from replications.flows.errors import RequestError
 from replications.flows.fields.mlp import MlpField
 from replications.flows.ode.counter import Counter
 from replications.flows.ode.solve import NFEBudget, Solver, solve, trajectory
 from replications.flows.ode.solver import ADAPTIVE, METHODS, ONE_STEP
-from replications.flows.ode.step import tableau
+from replications.flows.ode.step import compiled_steps
+from replications.flows.ode.tableau import tableau
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
 DIRECTIONS = pytest.mark.parametrize(("t0", "t1"), [(0.0, 1.0), (0.8, -0.5)])
@@ -347,3 +349,13 @@ def test_compiled_equals_eager():
     assert (counter.forward_evaluations, counter.backward_evaluations) == (12, 12)
     assert max(relative_errors(ours, end)) < 1e-12
     assert max(relative_errors(ours_grads, exact)) < 1e-10
+
+
+def test_a_field_that_is_not_one_graph_is_not_compiled():
+    def breaks(t, y):
+        torch._dynamo.graph_break()
+        return -y
+
+    y, times, h = points(), torch.zeros(1), torch.tensor(0.1)
+    with pytest.raises(RequestError, match="make the field one graph"):
+        compiled_steps("eager").advance(breaks, None, "euler", times, h, y)
