@@ -49,7 +49,8 @@ DENSITY_INTEGRAL = Experiment(
     run="replications.ffjord.experiments.density_integral.run:run",
     variants={
         "published": {},
-        "fixed_T": {"T": 1.0, "learn_T": False},
+        "learned_T": {"learn_T": True},
+        "fixed_T": {"T": 1.0},
         "five": FIVE,
         "five_steer": FIVE | {"b": 0.75},
     },

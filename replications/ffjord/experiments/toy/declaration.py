@@ -9,6 +9,6 @@ TOY = density2d(
     "FFJORD on two-dimensional densities",
     "replications.ffjord.experiments.toy.run:run",
     Density2dConfig(),
-    {name: {"data": name} for name in SETS},
+    {name: {"data": name} for name in SETS} | {"8gaussians_learned_T": {"learn_T": True}},
     removed={"kinetic": 0.0, "jacobian": 0.0, "spread": 0.0},
 )

@@ -19,7 +19,7 @@ TABULAR = tables(
     "rnode.tabular",
     "RNODE against FFJORD on tables",
     "replications.rnode.experiments.tabular.run:run",
-    RnodeTableConfig(T=1.0, learn_T=False),
+    RnodeTableConfig(),
     {
         f"{name}_{m}": {**table, **method}
         for name, table in on_every_table().items()

@@ -26,7 +26,7 @@ TOY = density2d(
     "rnode.toy",
     "RNODE against FFJORD on two-dimensional densities",
     "replications.rnode.experiments.toy.run:run",
-    RnodeDensity2dConfig(T=1.0, learn_T=False),
+    RnodeDensity2dConfig(T=1.0),
     {f"{name}_{m}": {"data": name, **method} for name in POINTS for m, method in PAIR.items()}
     | {f"8gaussians_{m}": {"data": "8gaussians", **method} for m, method in MORE.items()},
     removed={"spread": 0.0},

@@ -20,7 +20,7 @@ TABULAR = tables(
     "steer.tabular",
     "STEER alone and on top of RNODE on tables",
     "replications.steer.experiments.tabular.run:run",
-    SteerTableConfig(T=1.0, learn_T=False),
+    SteerTableConfig(),
     {
         f"{name}_{m}": {**on_every_table()[name], **method}
         for name in ("miniboone_heldout", "miniboone")

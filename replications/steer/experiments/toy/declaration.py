@@ -22,7 +22,7 @@ TOY = density2d(
     "steer.toy",
     "STEER alone and on top of RNODE on two-dimensional densities",
     "replications.steer.experiments.toy.run:run",
-    SteerDensity2dConfig(T=1.0, learn_T=False),
+    SteerDensity2dConfig(T=1.0),
     {f"{name}_{m}": {"data": name, **method} for name in POINTS[:2] for m, method in METHODS.items()}
     | {f"pinwheel_{m}": {"data": "pinwheel", **method} for m, method in SMALLER.items()},
     renamed={"spread": "b"},
