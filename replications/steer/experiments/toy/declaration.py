@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from replications.rnode.config import Regularization
 from replications.rnode.settings import FFJORD, POINTS, Settings
 from replications.steer.config import RandomEnd
-from replications.steer.settings import METHODS
+from replications.steer.settings import ON_POINTS
 from replications.tasks.density2d.declaration import Density2dConfig, density2d
 
-SMALLER: dict[str, Settings] = {f"steer_b{b:g}": FFJORD | {"b": b} for b in (0.25, 0.5)}
+OTHER_B: dict[str, Settings] = {f"steer_b{b:g}": FFJORD | {"b": b} for b in (0.25, 0.75)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ TOY = density2d(
     "STEER alone and on top of RNODE on two-dimensional densities",
     "replications.steer.experiments.toy.run:run",
     SteerDensity2dConfig(T=1.0),
-    {f"{name}_{m}": {"data": name, **method} for name in POINTS[:2] for m, method in METHODS.items()}
-    | {f"pinwheel_{m}": {"data": "pinwheel", **method} for m, method in SMALLER.items()},
+    {f"{name}_{m}": {"data": name, **method} for name in POINTS[:2] for m, method in ON_POINTS.items()}
+    | {f"pinwheel_{m}": {"data": "pinwheel", **method} for m, method in OTHER_B.items()},
     renamed={"spread": "b"},
 )
