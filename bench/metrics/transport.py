@@ -9,8 +9,8 @@
 | h      | `h`              | h_ij = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i) |
 
 W_2 and its sliced form are never zero between two samples of one law; they shrink as N grows. So N is part of the
-protocol, and a distance means something next to that between two samples of the reference, or debiased. The points of both
-samples are independent draws. All is float64.
+protocol, and a distance means something next to that between two samples of the reference, or debiased. The points of
+both samples are independent draws. All is float64.
 """
 
 from __future__ import annotations

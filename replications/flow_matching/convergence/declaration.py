@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError
-from bench.experiment import Change, Experiment
+from bench.experiment import Experiment
 from replications.tasks.config import at_least
 
 CNF = "cnf"
@@ -141,9 +141,12 @@ def convergence(
     config: ConvergenceConfig,
     variants: Mapping[str, Mapping[str, Any]],
     metrics: tuple[str, ...] = METRICS,
-    changes: tuple[Change, ...] = (),
+    **more: Any,
 ) -> Experiment:
-    """Return an experiment in which trainings of one network are followed to a goal; arguments as `Experiment`."""
+    """Return an experiment in which trainings of one network are followed to a goal; arguments as `Experiment`.
+
+    `more` are its `changes` and `departures`.
+    """
     return Experiment(
         name=name,
         task="density2d",
@@ -157,5 +160,5 @@ def convergence(
         metrics=metrics,
         figures=FIGURES,
         captions=CAPTIONS,
-        changes=changes,
+        **more,
     )

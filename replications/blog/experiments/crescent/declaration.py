@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 from replications.tasks.density2d.declaration import CAPTIONS as FLOW_CAPTIONS
 from replications.tasks.density2d.declaration import METRICS as FLOW_METRICS
 from replications.tasks.density2d.declaration import TIERS as FLOW_TIERS
@@ -27,4 +27,9 @@ CRESCENT = Experiment(
         "training": "replications.tasks.figures:training",
     },
     captions=FLOW_CAPTIONS,
+    departures=(
+        Departure(
+            "The crescent, the network and the training are ours or those of FFJORD's code: the post prints none"
+        ),
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 from replications.rnode.config import Regularization
 from replications.steer.config import RandomEnd
 from replications.tasks.config import FlowConfig
@@ -73,5 +73,9 @@ DENSITY_INTEGRAL = Experiment(
         "mass": "replications.ffjord.experiments.density_integral.figures:mass",
         "densities": "replications.ffjord.experiments.density_integral.figures:densities",
     },
+    departures=(
+        Departure("T is learned, or is 1 on three components; the code does neither", ("learned_T", "fixed_T")),
+        Departure("The integral is over [-15, 15], in the code over [-10, 10]", ("five*",)),
+    ),
     captions={"cpu": "1,000 iterations, where the published code takes 10,000."},
 )  # fmt: skip

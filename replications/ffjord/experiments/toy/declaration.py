@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.experiment import Departure
 from replications.tasks.density2d.declaration import SETS, Density2dConfig, density2d
 
 TOY = density2d(
@@ -11,4 +12,12 @@ TOY = density2d(
     Density2dConfig(),
     {name: {"data": name} for name in SETS} | {"8gaussians_learned_T": {"learn_T": True}},
     removed={"kinetic": 0.0, "jacobian": 0.0, "spread": 0.0},
+    departures=(
+        Departure(
+            "Points are independent draws; the code has as many of each part, on circles, rings and moons equally "
+            "spaced before the noise",
+            ("circles", "rings", "moons", "pinwheel", "2spirals"),
+        ),
+        Departure("T is learned; the code's never moves", ("8gaussians_learned_T",)),
+    ),
 )

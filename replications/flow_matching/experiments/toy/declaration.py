@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 from replications.tasks.config import at_least
 
 NORMAL = "normal"
@@ -148,6 +148,26 @@ TOY = Experiment(
         "w2_against_nfe": "replications.flow_matching.experiments.toy.figures:w2_against_nfe",
         "training": "replications.flow_matching.experiments.toy.figures:training",
     },
+    departures=(
+        Departure(
+            "Points are independent draws; those of moons, S-curves and of the runner's eight Gaussians are equally "
+            "spaced there before the noise, or as many of each part",
+            ("8gaussians_*", "moons_*", "scurve_*", "noise_to_moons_*"),
+        ),
+        Departure(
+            "Each point of the data has one partner; the code draws pairs of the plan with replacement",
+            ("*ot_cfm", "*sb_cfm"),
+        ),
+        Departure(
+            "tong2024improving have no diffusion path on these sets",
+            ("8gaussians_fm_vp", "moons_fm_vp", "scurve_fm_vp"),
+        ),
+        Departure(
+            "Learning rate, iterations, batch and sigma_min are ours: lipman2023flow print none",
+            ("checkerboard_*",),
+        ),
+        Departure("Three layers of 64; lipman2023flow have five of 512", ("checkerboard_[!p]*",)),
+    ),
     captions={
         "cpu": "4000 iterations of 256 pairs, where the published code takes 20,000 of 512 (8 gaussians to "
         "moons: of 256); the checkerboard by three layers of 64, where the paper has five of 512.",
