@@ -155,6 +155,10 @@ TOY = Experiment(
             ("8gaussians_*", "moons_*", "scurve_*", "noise_to_moons_*"),
         ),
         Departure(
+            "The last weights are tested; the runner tests those that are best on its validation points",
+            ("8gaussians_[!t]*", "moons_*", "scurve_*"),
+        ),
+        Departure(
             "Each point of the data has one partner; the code draws pairs of the plan with replacement",
             ("*ot_cfm", "*sb_cfm"),
         ),
