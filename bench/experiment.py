@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,19 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Departure:
+    """What in an experiment's published tier is not as published, so that it settles no claim at its own setting.
+
+    Args:
+        what: in one sentence, without a full stop.
+        variants: patterns of the variants that it touches.
+    """
+
+    what: str
+    variants: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment of a paper: `<paper>.<name>`.
 
@@ -52,7 +66,7 @@ class Experiment:
         threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
         seeds: tier -> number of seeds that settle its claims, fixed before the runs; `SEEDS` where it is absent.
-        departures: in what its published tier is not the published setting, a sentence each.
+        departures: in what its published tier is not the published setting; the paper's README lists them.
         task: what its data is; experiments that try methods on the same thing share one. By default its name.
         seeded_by: config fields that name the data, its size and its dimension. With task and seed they are all that
             random streams derive from: no method, tolerance, budget or evaluation setting belongs here.
@@ -75,7 +89,7 @@ class Experiment:
     threads: int = 1
     captions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
-    departures: tuple[str, ...] = ()
+    departures: tuple[Departure, ...] = ()
     task: str = ""
     seeded_by: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -122,10 +136,14 @@ class Experiment:
         return self.seeds.get(tier, SEEDS)
 
     def at_published_setting(self, variant: str, tier: str) -> bool:
-        """Whether a tier changes nothing of the published setting of a variant, and nothing else departs from it."""
+        """Whether a tier changes nothing of a variant's setting, and that does not depart from the published one."""
         published = replace(self.config, self.variants[variant], self.name)
         same = self.offers(variant, tier) and self.configure(variant, tier) == published
-        return same and not self.departures
+        return same and not self.departures_of(variant)
+
+    def departures_of(self, variant: str) -> tuple[str, ...]:
+        """Return in what a variant at its published tier is not as published."""
+        return tuple(d.what for d in self.departures if _named(variant, d.variants))
 
     def caption(self, tier: str, text: str) -> str:
         """Return the caption of one of its tables or figures, with the tier's own sentence at its end."""
@@ -149,7 +167,11 @@ class Experiment:
                 self.configure(variant, tier)
 
     def _check_history(self) -> None:
-        """Check that seeds, renamings and changes name what there is."""
+        """Check that seeds, renamings, changes and departures name what there is."""
+        for departure in self.departures:
+            for pattern in departure.variants:
+                if not any(_named(variant, (pattern,)) for variant in self.variants):
+                    raise UserError(f"{self.name}: a departure names {pattern!r}, which is no variant")
         known = flat(dataclasses.asdict(self.config))
         for key in (*self.seeded_by, *self.renamed.values()):
             if key not in known:
@@ -164,3 +186,7 @@ class Experiment:
         """Seconds a run may take at a tier."""
         default = {"smoke": 120.0, "cpu": 600.0, "gpu": 3600.0, "paper": 7 * 86400.0}
         return self.time_limits.get(tier, default[tier])
+
+
+def _named(variant: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(variant, pattern) for pattern in patterns)

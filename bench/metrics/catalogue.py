@@ -113,6 +113,12 @@ _METRICS = (
         "Wasserstein-2 distance of two samples of one size, by an exact assignment.",
     ),
     Metric(
+        "debiased_wasserstein2",
+        "",
+        "lower",
+        "Squared Wasserstein-2 distance of two laws, less what two samples of one law have; may be negative.",
+    ),
+    Metric(
         "sliced_wasserstein2",
         "",
         "lower",

@@ -9,8 +9,8 @@
 | h      | `h`              | h_ij = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i) |
 
 W_2 and its sliced form are never zero between two samples of one law; they shrink as N grows. So N is part of the
-protocol, and a distance means something next to that between two samples of the reference. The points of both samples
-are independent draws. All is float64.
+protocol, and a distance means something next to that between two samples of the reference, or debiased. The points of
+both samples are independent draws. All is float64.
 """
 
 from __future__ import annotations
@@ -40,6 +40,37 @@ def wasserstein2(samples: ArrayLike, reference: ArrayLike) -> float:
     x, y = paired(samples, reference)
     cost = cdist(x, y, "sqeuclidean")
     return float(np.sqrt(cost[linear_sum_assignment(cost)].mean()))
+
+
+def debiased_wasserstein2(samples: ArrayLike, reference: ArrayLike) -> tuple[float, float | None]:
+    """Return the squared W_2 of two laws above what two samples of one law have, and its standard error.
+
+    For each two sets of both, 1/2 (W_2^2(x, y) + W_2^2(x', y')) - 1/2 (W_2^2(x, x') + W_2^2(y, y')); the mean over
+    these. Zero in expectation for one law, so about half of its values are then negative. The standard error is None
+    where there is one value.
+
+    Args:
+        samples: B sets x, `(B, N, D)`.
+        reference: as many sets y of as many points.
+
+    Raises:
+        UserError: the sets have not one shape `(B, N, D)`, an odd number of them, or see `paired`.
+    """
+    x, y = np.asarray(samples, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if x.ndim != 3 or x.shape != y.shape or len(x) < 2 or len(x) % 2:
+        raise UserError(
+            f"the sets have the shapes {x.shape} and {y.shape}: give an even number of both, (B, N, D)"
+        )
+    found = [
+        (_squared(a, b) + _squared(c, d) - _squared(a, c) - _squared(b, d)) / 2
+        for a, b, c, d in zip(x[::2], y[::2], x[1::2], y[1::2], strict=True)
+    ]
+    se = float(np.std(found, ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+    return float(np.mean(found)), se
+
+
+def _squared(a: Points, b: Points) -> float:
+    return wasserstein2(a, b) ** 2
 
 
 def sliced_wasserstein2(

@@ -8,7 +8,8 @@ r"""FFJORD: maximum likelihood of a continuous flow, its trace estimated or exac
 | loss | `objective` | scalar | -1/B sum_n log p(x_n), nats |
 
 The field is a network of concatsquash layers, (W x + b) * sigmoid(a t + c) + d t; of images a convolutional one at each
-scale of a multi-scale flow. The end time T is a parameter in the authors' code for points and tables.
+scale of a multi-scale flow. The end time T is given: in the authors' code it is a parameter that the solve is
+detached from (`torch.tensor([0., sqrt_end_time**2])`), so it kept its start.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def build(
     activation: str = "tanh",
     blocks: int = 1,
     T: float = 1.0,
-    learn_T: bool = True,
+    learn_T: bool = False,
     generator: torch.Generator | None = None,
 ) -> CNF | Chain:
     """Return an untrained flow of `blocks` concatsquash networks, base density N(0, I).
@@ -103,7 +104,7 @@ def build_images(
     scales: int = 0,
     alpha: float = 1e-6,
     T: float = 1.0,
-    learn_T: bool = True,
+    learn_T: bool = False,
     zero_last: bool = False,
     generator: torch.Generator | None = None,
 ) -> UnitCubeFlow:

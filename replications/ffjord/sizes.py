@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 
 def table_size(name: str) -> int:
-    """Return the number of parameters of Table 4's network for a set, learned end times among them."""
+    """Return the number of parameters of Table 4's network for a set, as its code counts them.
+
+    The end time of each block is among them: a parameter there, though one without a gradient.
+    """
     network, d = TABLES[name], DIMENSIONS[name]
     hidden = [factor * d for factor in network["factors"]]
-    return _size(build(d, hidden, network["activation"], network["blocks"]))
+    return _size(build(d, hidden, network["activation"], network["blocks"], learn_T=True))
 
 
 def record_table_sizes(run: Run) -> None:
@@ -29,10 +32,10 @@ def record_table_sizes(run: Run) -> None:
 
 
 def record_image_sizes(run: Run) -> None:
-    """Record those of all sets of images, and of RNODE's smaller network; end times not learned."""
+    """Record those of all sets of images, and of RNODE's smaller network; end times are none."""
     networks = [(name, shape, (64, 64, 64)) for name, shape in SHAPES.items()]
     for name, shape, dims in (*networks, ("cifar10", SHAPES["cifar10"], (64, 64))):
-        size = _size(build_images(shape, dims, learn_T=False))
+        size = _size(build_images(shape, dims))
         widths = "-".join(map(str, dims))
         run.metric(f"parameters[{name} {widths}]", size, "published network, untrained, T = 1 given")
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from bench.measure.clock import time_repeats
 from bench.metrics.classification import c2st
 from bench.metrics.paths import path_energy, straightness
-from bench.metrics.transport import mmd, sliced_wasserstein2, wasserstein2
+from bench.metrics.transport import debiased_wasserstein2, mmd, sliced_wasserstein2, wasserstein2
 from replications.flows.density.cnf import CNF
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solve import trajectory
@@ -44,6 +44,11 @@ class Distances(NamedTuple):
 def w2(samples: Tensor, data: Tensor) -> float:
     """Return W_2 of samples and as many points of the data, `(n, D)` each."""
     return wasserstein2(as_array(samples), as_array(data))
+
+
+def debiased_w2(samples: Tensor, data: Tensor) -> tuple[float, float | None]:
+    """Return the debiased W_2^2 of sets of samples and of the data, `(B, N, D)` each, and its standard error."""
+    return debiased_wasserstein2(as_array(samples), as_array(data))
 
 
 def distances(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from replications.flow_matching.points import Distances, Paths, Sampled
@@ -20,6 +21,24 @@ PIECES = 20
 def record_w2(run: Run, value: float, name: str, n: int) -> None:
     """Record W_2 between two samples of n points each under what they are, `wasserstein2[<name>]`."""
     run.metric(f"wasserstein2[{name}]", value, f"{name}/exact/{n} points", n)
+
+
+def record_debiased_w2(
+    run: Run, found: tuple[float, float | None], qualifier: str, protocol: str, shape: Sequence[int]
+) -> None:
+    """Record the debiased W_2^2 of sets `(B, N, D)`, with its standard error.
+
+    Args:
+        run: where to.
+        found: both.
+        qualifier: of the metric.
+        protocol: by what the samples were drawn.
+        shape: of the sets.
+    """
+    sets, n, _ = shape
+    key = f"[{qualifier}]" if qualifier else ""
+    measured = f"{protocol}/squared, debiased, exact/{sets} sets of {n} points"
+    run.metric(f"debiased_wasserstein2{key}", found[0], measured, sets * n, found[1])
 
 
 def record_distances(run: Run, found: Distances, n: int, protocol: str, qualifier: str = "") -> None:

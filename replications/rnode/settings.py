@@ -22,8 +22,8 @@ RK4: Settings = {"solver": "rk4", "steps": 4}
 POINTS = ("8gaussians", "pinwheel", "checkerboard")
 
 SCRIPT: Settings = {
-    "alpha": 1e-5, "solver": "rk4", "steps": 4, "divergence": "gaussian", "learn_T": False, "zero_last": True,
-    "test_noise": False, "epochs": 100,
+    "alpha": 1e-5, "solver": "rk4", "steps": 4, "divergence": "gaussian", "zero_last": True, "test_noise": False,
+    "epochs": 100,
 }  # fmt: skip
 """Where the published script for MNIST departs from FFJORD's, but for the two regularizers (weight 0.01 each)."""
 

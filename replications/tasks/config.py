@@ -19,7 +19,8 @@ class FlowConfig:
         divergence: in training: `exact`, `rademacher` or `gaussian`; tests are exact.
         gradient: `checkpoint`, `adjoint` or `backprop`; see `replications.flows.ode.solve`.
         T: end time; where it starts, if learned.
-        learn_T: whether the end time is a parameter.
+        learn_T: whether the end time is learned. In FFJORD's and STEER's published code it is a parameter, but detached
+            from the solve: it has no gradient and never moves.
         learning_rate: of Adam.
         weight_decay: added to the gradient.
         iterations: optimizer steps, at most.
@@ -34,7 +35,7 @@ class FlowConfig:
     divergence: str = "exact"
     gradient: str = "checkpoint"
     T: float = 1.0
-    learn_T: bool = True
+    learn_T: bool = False
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     iterations: int = 10_000

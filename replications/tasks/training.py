@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from bench.measure.clock import reader
+from replications.flows.density import evaluate as measured
 from replications.flows.density.flow import Flow
 from replications.flows.training.clock import TrainingClock
 from replications.flows.training.log import Log
@@ -16,6 +17,7 @@ from replications.flows.training.settings import Training
 from replications.tasks.cost import Loss, added_cost, step_memory
 from replications.tasks.method import Method
 from replications.tasks.recording import record_training
+from replications.tasks.splits import ValidationSet, to_validate
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -64,6 +66,28 @@ def fit(
         run.metric("overhead[step]", added.step, protocol, repeats)
         run.metric("overhead[evaluation]", added.evaluation, f"{protocol}, time an evaluation", repeats)
     return log
+
+
+def validation(
+    run: Run, flow: Flow, method: Method, config: Any, part: ValidationSet, batch: int = 1000
+) -> Callable[[], float]:
+    """Return what measures the mean NLL of points that train nothing, integrated as in training.
+
+    Args:
+        run: gives the probes, the same each time.
+        flow: in training.
+        method: its integration.
+        config: its settings.
+        part: the points `(N, *S)`.
+        batch: of them solved together.
+    """
+    integration = measured.for_evaluation(method.in_training(config))
+
+    def validate() -> float:
+        draws = run.torch_generator("validation")
+        return measured.likelihood(flow, to_validate(part), integration, batch, draws).nll
+
+    return validate
 
 
 def fit_by(

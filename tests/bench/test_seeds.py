@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from bench.claim import Claim
+from bench.errors import UserError
 from bench.evidence import gather, label
-from bench.experiment import TIERS, Experiment
+from bench.experiment import TIERS, Departure, Experiment
 from bench.identity import identify
 from bench.record import Measured, Record
 from bench.registry import registry
@@ -206,7 +207,17 @@ def test_a_tier_is_the_published_setting_where_it_changes_nothing():
     assert plain.at_published_setting("plain", "cpu")
     assert not plain.at_published_setting("plain", "smoke")
     assert not plain.at_published_setting("plain", "paper")  # not offered
-    assert not dataclasses.replace(plain, departures=("other data",)).at_published_setting("plain", "cpu")
+    other = next(v for v in plain.variants if v != "plain")
+    departing = dataclasses.replace(
+        plain, departures=(Departure("other data"), Departure("less of it", (other,)))
+    )
+    assert not departing.at_published_setting("plain", "cpu")
+    assert departing.departures_of("plain") == ("other data",)
+    assert departing.departures_of(other) == ("other data", "less of it")
+    less = dataclasses.replace(departing, departures=departing.departures[1:])
+    assert less.at_published_setting("plain", "cpu")
+    with pytest.raises(UserError, match="'nobody', which is no variant"):
+        dataclasses.replace(plain, departures=(Departure("x", ("nobody",)),))
 
 
 def test_a_family_of_many_verdicts_by_chance_holds_few_at_its_false_discovery_rate():

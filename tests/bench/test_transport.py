@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from bench.errors import UserError
-from bench.metrics.transport import gaussian, mmd, mmd_biased, paired, sliced_wasserstein2, wasserstein2
+from bench.metrics.transport import (
+    debiased_wasserstein2,
+    gaussian,
+    mmd,
+    mmd_biased,
+    paired,
+    sliced_wasserstein2,
+    wasserstein2,
+)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -55,6 +63,46 @@ def test_w2_is_symmetric_and_obeys_the_triangle():
     x, y, z = normal(40, 2, 1), 2 * normal(40, 2, 2), normal(40, 2, 3) + 1
     assert wasserstein2(x, y) == pytest.approx(wasserstein2(y, x), rel=1e-12)
     assert wasserstein2(x, z) <= wasserstein2(x, y) + wasserstein2(y, z)
+
+
+# Debiased W2
+
+
+def sets(b: int, n: int, seed: int) -> np.ndarray:
+    return rng(seed).normal(size=(b, n, 2))
+
+
+def test_debiased_w2_of_one_law_is_zero_within_its_error_and_w2_is_not():
+    found = [debiased_wasserstein2(sets(8, 50, 2 * s), sets(8, 50, 2 * s + 1)) for s in range(40)]
+    values, errors = np.array(found, dtype=float).T
+    assert abs(values.mean()) < 4 * values.std(ddof=1) / 40**0.5
+    assert 0.2 < (values > 0).mean() < 0.8
+    assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(ddof=1), rel=0.3)
+    assert wasserstein2(sets(1, 50, 0)[0], sets(1, 50, 1)[0]) ** 2 > 5 * values.std()
+
+
+def test_debiased_w2_of_a_shift_is_its_square_and_of_a_scale_that_of_the_moves():
+    x, y = sets(40, 50, 1), sets(40, 50, 2)
+    for moved, expected in ((y + np.array([0.6, 0.8]), 1.0), (2 * y, 2.0)):
+        value, se = debiased_wasserstein2(x, moved)
+        assert se is not None
+        assert abs(value - expected) < 4 * se
+        assert se < 0.15
+
+
+def test_debiased_w2_is_each_pairs_own_terms_and_symmetric():
+    x, y = sets(2, 6, 3), sets(2, 6, 4) + 1
+    w2 = {(i, j): wasserstein2(a, b) ** 2 for i, a in enumerate((*x, *y)) for j, b in enumerate((*x, *y))}
+    value, se = debiased_wasserstein2(x, y)
+    assert value == pytest.approx((w2[0, 2] + w2[1, 3] - w2[0, 1] - w2[2, 3]) / 2)
+    assert se is None
+    assert debiased_wasserstein2(y, x)[0] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 2), (0, 10, 2), (10, 2)])
+def test_debiased_w2_takes_an_even_number_of_sets(shape):
+    with pytest.raises(UserError, match="even number"):
+        debiased_wasserstein2(np.zeros(shape), np.zeros(shape))
 
 
 # Sliced W2

@@ -172,7 +172,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 def test_every_reported_metric_is_declared(runs: dict[str, Run]) -> None:
     reported = {split_key(key)[0] for run in runs.values() for key in run.metrics}
     assert reported == set(DENSITY_INTEGRAL.metrics)
-    assert {v for v, run in runs.items() if "end_time" in run.metrics} == {"published", "five", "five_steer"}
+    assert {v for v, run in runs.items() if "end_time" in run.metrics} == {"learned_T"}
 
 
 def test_runs_are_paired_and_repeat(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -193,12 +193,12 @@ def test_published_setting_is_that_of_the_authors_code() -> None:
         1e-3,
         1e-5,
     )
-    assert (config.T, config.learn_T, config.hidden, config.rtol) == (0.5, True, (64, 64, 64), 1e-5)
+    assert (config.T, config.learn_T, config.hidden, config.rtol) == (0.5, False, (64, 64, 64), 1e-5)
 
 
 def test_figures_draw_what_there_is_and_nothing_else(runs: dict[str, Run]) -> None:
     records = [Record(r.identity, "done", metrics=r.metrics, curves=r.curves) for r in runs.values()]
-    assert [len(ax.lines) for ax in figures.mass(records).axes] == [9, 8]
-    assert [len(ax.lines) for ax in figures.densities(records).axes] == [2] * 4
+    assert [len(ax.lines) for ax in figures.mass(records).axes] == [11, 10]
+    assert [len(ax.lines) for ax in figures.densities(records).axes] == [2] * 5
     assert figures.mass([]) is None
     assert figures.densities([]) is None

@@ -245,6 +245,30 @@ def test_each_number_is_of_its_own_fresh_points(
 
 
 @torch.no_grad()
+def test_the_debiased_w2_is_of_many_sets_and_its_floor_of_other_data(
+    finished: dict[tuple[str, str], Run],
+) -> None:
+    run = finished["blog.fm_vs_cnf", "fm"]
+    flow, law = loaded(run), fresh(run, "moons")
+    data, other = (
+        torch.stack([law.test(40, f"{name}/{k}").points for k in range(10)])
+        for name in ("sets", "other sets")
+    )
+    drawn = torch.stack([flow.sample(40, run.torch_generator(f"sets/{k}"), DEFAULT) for k in range(10)])
+    for samples, key in ((drawn, ""), (other, "[data against data]")):
+        found, (value, se) = run.metrics[f"debiased_wasserstein2{key}"], points.debiased_w2(samples, data)
+        assert found.value == pytest.approx(value, abs=1e-4)
+        assert found.se == pytest.approx(se, abs=1e-4)
+        assert found.n == 400
+    floor = run.metrics["debiased_wasserstein2[data against data]"]
+    assert abs(floor.value) < 4 * floor.se < run.metrics["debiased_wasserstein2"].value  # untrained
+    assert "debiased_wasserstein2[midpoint-4]" in run.metrics
+    assert not any(
+        key.startswith("debiased") for key in finished["flow_matching.claims", "8gaussians_cnf"].metrics
+    )
+
+
+@torch.no_grad()
 def test_scores_are_of_samples_and_of_other_data_against_one_reference(
     finished: dict[tuple[str, str], Run],
 ) -> None:

@@ -124,8 +124,35 @@ def test_the_optimizer_is_adamw_with_the_configs_rate_and_decay() -> None:
     assert found.iterations == 20_000
 
 
+def test_maximum_likelihood_is_trained_as_the_tutorial_trains_it(tmp_path: Path) -> None:
+    """At a rate of zero each loss can be computed again: the NLL of fresh points by 100 steps of Euler."""
+    overrides = {"learning_rate": 0.0, "iterations": 2, "compared": 40, "test_points": 40, "path_times": 3,
+                 "euler_steps": (1,), "repeats": 1}  # fmt: skip
+    run = perform(TOY, "noise_to_moons_cnf", tmp_path, tier="paper", **overrides)
+    config = TOY.configure("noise_to_moons_cnf", "paper", overrides)
+    flow, pairs = loaded(run), Pairs(run, config)
+    for i, loss in enumerate(run.curves["loss"].y):
+        expected = -flow.log_prob(pairs(i)[1], integration=points.equal_steps("euler", 100)).mean()
+        assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert run.metrics["nfe_forward"].value == run.metrics["nfe_backward"].value == 100
+    assert run.metrics["train_loss"].protocol.startswith(
+        "2 iterations of 256/maximum likelihood/exact-trace/euler-100"
+    )
+    assert "iteration_time[coupling]" not in run.metrics
+    assert figures.training([recorded(run)]).axes[0].get_ylabel() == run.curves["loss"].y_label
+
+
 def test_methods_and_settings_are_those_of_the_papers() -> None:
     paper = {name: TOY.configure(name, "paper") for name in TOY.variants}
+    tutorials = {name: paper[name] for name in TOY.variants if paper[name].data == "moons-notebook"}
+    assert {name: c.iterations for name, c in tutorials.items()} == {
+        "8gaussians_to_moons_i_cfm": 20_000, "8gaussians_to_moons_ot_cfm": 20_000, "noise_to_moons_cnf": 1000,
+    }  # fmt: skip
+    for config in tutorials.values():
+        found = settings(config)
+        assert (found.optimizer, found.lr, found.weight_decay, config.batch, config.train_points) == (
+            "adam", 1e-3, 0.0, 256, 0,
+        )  # fmt: skip
     paths = {
         "moons_fm_ot": OptimalTransportPath(0.1),
         "moons_i_cfm": LinearPath(0.1),

@@ -40,6 +40,7 @@ class ConvergenceConfig:
         kl_goal: the goal of KL(data, flow), in nats.
         reference_sets: sets of other data for that mean.
         compared: points of each side where samples and data are compared.
+        w2_sets: sets of so many points of each side by which W2 is debiased, an even number; 0: not at all.
         test_points: fresh points of the likelihood.
         scored: samples, and points of the reference, of FID.
         euler_steps: for W2 against NFE.
@@ -68,6 +69,7 @@ class ConvergenceConfig:
     kl_goal: float = 0.1
     reference_sets: int = 5
     compared: int = 1000
+    w2_sets: int = 0
     test_points: int = 10_000
     scored: int = 5000
     euler_steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -78,6 +80,8 @@ class ConvergenceConfig:
     def __post_init__(self) -> None:
         at_least(self, iterations=1, validate_every=1, spacing=1, reference_sets=1, path_times=2, repeats=1)
         at_least(self, compared=40, test_points=2, scored=128)
+        if self.w2_sets < 0 or self.w2_sets % 2:
+            raise UserError(f"config key 'w2_sets' must be an even number, got {self.w2_sets}")
         for name in ("share", "cnf_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise UserError(f"config key {name!r} must lie in (0, 1], got {getattr(self, name):g}")
@@ -137,8 +141,12 @@ def convergence(
     config: ConvergenceConfig,
     variants: Mapping[str, Mapping[str, Any]],
     metrics: tuple[str, ...] = METRICS,
+    **more: Any,
 ) -> Experiment:
-    """Return an experiment in which trainings of one network are followed to a goal; arguments as `Experiment`."""
+    """Return an experiment in which trainings of one network are followed to a goal; arguments as `Experiment`.
+
+    `more` are its `changes` and `departures`.
+    """
     return Experiment(
         name=name,
         task="density2d",
@@ -152,4 +160,5 @@ def convergence(
         metrics=metrics,
         figures=FIGURES,
         captions=CAPTIONS,
+        **more,
     )

@@ -28,6 +28,7 @@ from replications.flow_matching.convergence.validation import (
 )
 from replications.flow_matching.method import METHODS, draw, objective
 from replications.flow_matching.recording import (
+    record_debiased_w2,
     record_distances,
     record_paths,
     record_sampled,
@@ -158,6 +159,8 @@ def evaluate(run: Run, flow: CNF, config: ConvergenceConfig) -> None:
     samples(run, flow, base, data, config)
     scores(run, flow, law, config)
     record_paths(run, points.paths(flow, base, w2, config.path_times, DEFAULT.solver), DEFAULT.solver)
+    if config.w2_sets:
+        debiased(run, flow, law, config)
     for method, steps in (("euler", config.euler_steps), ("midpoint", config.midpoint_steps)):
         record_few_steps(run, points.by_few_steps(flow, base, data, method, steps), method)
     run.artifact("data", data[:SAMPLES])
@@ -185,6 +188,27 @@ def samples(run: Run, flow: CNF, base: Tensor, data: Tensor, config: Convergence
         short = points.sampled(flow, base, integration, config.repeats)
         record_sampled(run, short, integration.solver, config.repeats, name)
         record_w2(run, points.w2(short.points, data), name, len(data))
+
+
+@torch.no_grad()
+def debiased(run: Run, flow: CNF, law: Fresh, config: ConvergenceConfig) -> None:
+    """Record the debiased W2 of samples by dopri5 and by eight evaluations, and of other data, from the same data."""
+    n, sets = config.compared, range(config.w2_sets)
+    data, other = (
+        torch.stack([held_out(law.test(n, f"{name}/{k}")) for k in sets]) for name in ("sets", "other sets")
+    )
+    base = [
+        flow.prior.sample(n, run.torch_generator(f"sets/{k}"), dtype=data.dtype, device=run.device)
+        for k in sets
+    ]
+    record_debiased_w2(run, points.debiased_w2(other, data), "data against data", "data", data.shape)
+    solvers = {"": DEFAULT} | {
+        f"{method}-{steps}": points.equal_steps(method, steps) for method, steps in SHORT
+    }
+    for qualifier, integration in solvers.items():
+        drawn = torch.stack([flow.decode(z, integration) for z in base])
+        found = points.debiased_w2(drawn, data)
+        record_debiased_w2(run, found, qualifier, integration.solver.protocol, data.shape)
 
 
 def scores(run: Run, flow: CNF, law: Fresh, config: ConvergenceConfig) -> None:

@@ -42,14 +42,18 @@ class Density2dConfig(Density2dTest, FlowConfig):
 
     Args:
         hidden: widths of the hidden layers, tanh and concatsquash.
+        validate_every: iterations between validations on fresh points, of which the best weights are kept; 0: the
+            last weights are. FFJORD's code validates every 100.
     """
 
     T: float = 0.5
     hidden: tuple[int, ...] = (64, 64, 64)
+    validate_every: int = 0
 
     def __post_init__(self) -> None:
         Density2dTest.__post_init__(self)
         FlowConfig.__post_init__(self)
+        at_least(self, validate_every=0)
 
 
 TIERS: dict[str, Mapping[str, Any]] = {
@@ -82,7 +86,7 @@ def density2d(
     variants: Mapping[str, Mapping[str, Any]],
     **history: Any,
 ) -> Experiment:
-    """Return an experiment on 2-D densities; arguments as `Experiment`; `history`: `renamed`, `removed`, `changes`."""
+    """Return an experiment on 2-D densities; arguments as `Experiment`; `history`: what is left of them."""
     return Experiment(
         name=name,
         task="density2d",

@@ -29,7 +29,7 @@ from replications.flows.training.settings import Training
 from replications.tasks.method import Method, build
 from replications.tasks.recording import record_checks, record_end_time, record_likelihood
 from replications.tasks.splits import Fresh, TestSet, first, held_out
-from replications.tasks.training import fit_by
+from replications.tasks.training import fit_by, validation
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+VALIDATED = 1000
+"""Fresh points of a validation, the same each time."""
 SHOWN = 40
 """Points a side of the density's picture."""
 SAMPLES = 300
@@ -54,8 +56,17 @@ def trained(
     """Return the flow that a builder makes, trained by a method; its cost is recorded and the model kept."""
     flow = build(builder, arguments, run.torch_generator("field")).to(run.device)
     data = fresh(run, config.data)
-    settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
-    fit_by(run, flow, method, config, lambda i: data.batch(i, config.batch).points, settings)
+    settings = Training(
+        config.iterations,
+        config.learning_rate,
+        weight_decay=config.weight_decay,
+        validate_every=config.validate_every,
+        keep="best" if config.validate_every else "last",
+    )
+    validate = None
+    if config.validate_every:
+        validate = validation(run, flow, method, config, data.validation(VALIDATED))
+    fit_by(run, flow, method, config, lambda i: data.batch(i, config.batch).points, settings, validate)
     run.save_model(builder, arguments, flow.state_dict())
     return flow
 

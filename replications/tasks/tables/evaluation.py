@@ -23,9 +23,8 @@ from replications.tasks.splits import (
     ValidationSet,
     first,
     held_out,
-    to_validate,
 )
-from replications.tasks.training import fit_by
+from replications.tasks.training import fit_by, validation
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -65,12 +64,7 @@ def trained(
     """
     flow = build(builder, arguments, run.torch_generator("field")).to(run.device)
     batches = TrainBatches(run, data.train, config.batch)
-
-    def validate() -> float:
-        draws = run.torch_generator("validation")  # the same probes each time
-        own = measured.for_evaluation(method.in_training(config))
-        return measured.likelihood(flow, to_validate(data.validation), own, config.test_batch, draws).nll
-
+    validate = validation(run, flow, method, config, data.validation, config.test_batch)
     fit_by(run, flow, method, config, batches, settings(config), validate, protocol, sizes=batches.sizes)
     run.save_model(builder, arguments, flow.state_dict())
     return flow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,8 @@ ADJOINT_MEMORY = Experiment(
         "resident_memory", "train_loss", "train_time", "iteration_time", "warmup_time", "data_time", "parameters",
     ),
     data_fields=("data",),
+    departures=(
+        Departure("Features, widths, batch, training, fixed method and tolerance are ours: the post prints none"),
+    ),
     figures={"memory_time": "replications.blog.experiments.adjoint_memory.figures:memory_time"},
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ SPIRAL = Experiment(
         "trajectory_error", "mean_error", "final_error", "parameter_error", "train_loss",
         "nfe_forward", "nfe_backward", "nfe_test", "evaluation_time", "iteration_time",
         "train_time", "warmup_time", "data_time",
+    ),
+    departures=(
+        Departure("Matrix, network, learning rate, iterations and tolerance are ours: the post prints none"),
     ),
     figures={
         "trajectories": "replications.blog.experiments.spiral.figures:trajectories",

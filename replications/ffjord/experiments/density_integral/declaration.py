@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import Experiment
+from bench.experiment import Change, Departure, Experiment
 from replications.rnode.config import Regularization
 from replications.steer.config import RandomEnd
 from replications.tasks.config import FlowConfig
@@ -16,6 +16,7 @@ class DensityConfig(RandomEnd, Regularization, FlowConfig):
     """Settings of `ffjord.density_integral`; the defaults are those of FFJORD's published code (`approx_error_1d.py`).
 
     Args:
+        validate_every: iterations between validations on 1000 fresh points, of which the best weights are kept.
         means: of the mixture's components, equally likely, each of variance 0.4.
         hidden: widths of the hidden layers, tanh and concatsquash.
         tolerances: rtol = atol of the solves whose densities are integrated, the smallest last.
@@ -27,6 +28,7 @@ class DensityConfig(RandomEnd, Regularization, FlowConfig):
     """
 
     T: float = 0.5
+    validate_every: int = 100
     means: tuple[float, ...] = (-2.8, -0.9, 2.0)
     hidden: tuple[int, ...] = (64, 64, 64)
     tolerances: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -49,7 +51,8 @@ DENSITY_INTEGRAL = Experiment(
     run="replications.ffjord.experiments.density_integral.run:run",
     variants={
         "published": {},
-        "fixed_T": {"T": 1.0, "learn_T": False},
+        "learned_T": {"learn_T": True},
+        "fixed_T": {"T": 1.0},
         "five": FIVE,
         "five_steer": FIVE | {"b": 0.75},
     },
@@ -72,5 +75,10 @@ DENSITY_INTEGRAL = Experiment(
         "mass": "replications.ffjord.experiments.density_integral.figures:mass",
         "densities": "replications.ffjord.experiments.density_integral.figures:densities",
     },
+    changes=(Change(2, "the end time is given and the best validated weights are kept, as in the published code"),),
+    departures=(
+        Departure("T is learned, or is 1 on three components; the code does neither", ("learned_T", "fixed_T")),
+        Departure("The integral is over [-15, 15], in the code over [-10, 10]", ("five*",)),
+    ),
     captions={"cpu": "1,000 iterations, where the published code takes 10,000."},
 )  # fmt: skip

@@ -43,7 +43,7 @@ from replications.tasks.recording import (
     record_solver_error,
 )
 from replications.tasks.splits import Fresh, TestSet, first, held_out
-from replications.tasks.training import fit_by
+from replications.tasks.training import fit_by, validation
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -53,6 +53,8 @@ VARIANCE = 0.4
 """Of each part of the mixture."""
 CHECKED = 1000
 """Test points on which solver error and inversion are measured."""
+VALIDATED = 1000
+"""Fresh points of a validation."""
 SHOWN = 50
 """Every so many points of the grid are kept for the figure."""
 
@@ -61,9 +63,16 @@ def run(run: Run, config: DensityConfig) -> None:
     """Train by maximum likelihood, then integrate the density at every tolerance."""
     arguments = {"dim": 1, "hidden": list(config.hidden), "T": config.T, "learn_T": config.learn_T}
     flow = build(BUILDER, arguments, run.torch_generator("field")).to(run.device)
-    settings = Training(config.iterations, config.learning_rate, weight_decay=config.weight_decay)
+    settings = Training(
+        config.iterations,
+        config.learning_rate,
+        weight_decay=config.weight_decay,
+        validate_every=config.validate_every,
+        keep="best",
+    )
     data = Fresh(run, partial(draw, config.means), run.device)
-    fit_by(run, flow, METHOD, config, lambda i: data.batch(i, config.batch).points, settings)
+    validate = validation(run, flow, METHOD, config, data.validation(VALIDATED))
+    fit_by(run, flow, METHOD, config, lambda i: data.batch(i, config.batch).points, settings, validate)
     run.save_model(BUILDER, arguments, flow.state_dict())
     evaluate(run, flow, data.test(config.test_points), in_test(config))
     masses(run, flow, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ TRACE = Experiment(
         "variance": "replications.ffjord.experiments.trace.figures:variance",
         "probes": "replications.ffjord.experiments.trace.figures:probes",
     },
+    departures=(Departure("Networks, dimensions and sample sizes are ours: no such measurement is published"),),
     captions={
         "cpu": "Networks with the initial weights, the `probes` flow trained for 300 iterations; no size is published."
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.experiment import Departure
 from replications.flow_matching.convergence.declaration import CNF, ConvergenceConfig, convergence
 
 METHODS = {"cnf": CNF, "fm_ot": "fm-ot", "fm_vp": "fm-vp"}
@@ -15,4 +16,9 @@ CLAIMS = convergence(
         for data in ("8gaussians", "checkerboard")
         for name, method in METHODS.items()
     },
+    departures=(
+        Departure(
+            "Sets, network, training and goals are ours: the papers compare on images, and print no such goal"
+        ),
+    ),
 )

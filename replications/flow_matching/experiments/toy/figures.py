@@ -9,7 +9,7 @@ from bench.record import Record
 from bench.report.style import COLOURS, grid, legend_below, new_figure
 from replications.tasks.figures import first_seeds
 
-METHODS = ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm")
+METHODS = ("fm-ot", "fm-vp", "i-cfm", "ot-cfm", "sb-cfm", "cnf")
 """In the order of their colours."""
 
 
@@ -71,7 +71,7 @@ def training(records: Sequence[Record]) -> Any | None:
     for ax, (laws, members) in zip(axes, groups.items(), strict=False):
         for record in members:
             ax.plot(record.curves["loss"].x, record.curves["loss"].y, linewidth=0.8, **_look(record))
-        ax.set(yscale="log", xlabel="iteration", ylabel="mean squared error")
+        ax.set(yscale="log", xlabel="iteration", ylabel=members[0].curves["loss"].y_label)
         ax.set_title(laws, fontsize=7)
     legend_below(figure, axes[: len(groups)])
     return figure

@@ -12,6 +12,7 @@ of two samples of one law is far from zero: `wasserstein2[data against data]` is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +21,9 @@ from torch import Tensor
 from bench.measure.clock import reader, time_repeats
 from bench.registry import resolve
 from replications.flow_matching import points
+from replications.flow_matching.convergence.run import maximum_likelihood
 from replications.flow_matching.experiments.toy.data import Pairs
+from replications.flow_matching.experiments.toy.declaration import CNF as MAXIMUM_LIKELIHOOD
 from replications.flow_matching.experiments.toy.declaration import NORMAL
 from replications.flow_matching.method import METHODS, FlowMatching, draw, objective
 from replications.flow_matching.model import velocity_of
@@ -32,9 +35,11 @@ from replications.flow_matching.recording import (
 )
 from replications.flows.density import evaluate as measured
 from replications.flows.density.cnf import CNF
-from replications.flows.density.integration import DEFAULT
+from replications.flows.density.integration import DEFAULT, Integration
+from replications.flows.ode.solver import Solver
 from replications.flows.training.settings import Training
 from replications.tasks import training
+from replications.tasks.cost import Loss
 from replications.tasks.density2d.evaluation import fresh
 from replications.tasks.recording import record_likelihood, relabel
 from replications.tasks.splits import Fresh, held_out
@@ -42,6 +47,9 @@ from replications.tasks.splits import Fresh, held_out
 if TYPE_CHECKING:
     from bench.execution.run import Run
     from replications.flow_matching.experiments.toy.declaration import FlowMatchingToyConfig
+
+Batch = Callable[[int], tuple[Tensor | None, Tensor]]
+"""Iteration -> x0 `(B, 2)`, None where it is normal, and x1 `(B, 2)`."""
 
 DIFFUSIONS = ("fm-vp", "fm-ve")
 SAMPLES = 600
@@ -52,26 +60,26 @@ def run(run: Run, config: FlowMatchingToyConfig) -> None:
     """Train, then measure samples, paths, likelihood and cost."""
     method, pairs = method_of(config), Pairs(run, config)
     flow = trained(run, method, pairs, config)
-    record_coupling(run, method, pairs, config.repeats)
+    if method is not None:
+        record_coupling(run, method, pairs, config.repeats)
     evaluate(run, flow, config)
 
 
-def method_of(config: FlowMatchingToyConfig) -> FlowMatching:
-    """Return path and coupling."""
+def method_of(config: FlowMatchingToyConfig) -> FlowMatching | None:
+    """Return path and coupling; None for maximum likelihood."""
+    if config.method == MAXIMUM_LIKELIHOOD:
+        return None
     return METHODS[config.method](*(() if config.method in DIFFUSIONS else (config.sigma,)))
 
 
 # -- training ---------------------------------------------------------------------------------------------------
 
 
-def trained(run: Run, method: FlowMatching, pairs: Pairs, config: FlowMatchingToyConfig) -> CNF:
+def trained(run: Run, method: FlowMatching | None, pairs: Pairs, config: FlowMatchingToyConfig) -> CNF:
     """Return the trained flow; its cost is recorded and the model kept."""
-    arguments: dict[str, Any] = {
-        "dim": 2,
-        "hidden": list(config.hidden),
-        "scale": method.path.source_std,
-        "times": list(method.path.times),
-    }
+    arguments: dict[str, Any] = {"dim": 2, "hidden": list(config.hidden)}
+    if method is not None:
+        arguments |= {"scale": method.path.source_std, "times": list(method.path.times)}
     module = "model"
     if config.source != NORMAL:
         module, arguments["source"] = "sources", config.source
@@ -82,10 +90,28 @@ def trained(run: Run, method: FlowMatching, pairs: Pairs, config: FlowMatchingTo
     return flow
 
 
-def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMatchingToyConfig) -> None:
-    """Train a flow in place; one iteration evaluates the network once, and solves nothing."""
-    velocity, clock = velocity_of(flow), training.training_clock(run)
+def fit(
+    run: Run, flow: CNF, method: FlowMatching | None, pairs: Pairs, config: FlowMatchingToyConfig
+) -> None:
+    """Train a flow in place, by the regression of a method or by maximum likelihood."""
+    clock = training.training_clock(run)
     batch = clock.drawn(pairs)
+    if method is None:
+        integration = Integration(Solver("euler", steps=config.own_steps), gradient="adjoint")
+        loss = maximum_likelihood(flow, lambda i: batch(i)[1], integration)
+        of = f"maximum likelihood/{integration.protocol}"
+    else:
+        loss = regression(run, flow, method, batch)
+        of = "mean squared error about the targets of its own path"
+    protocol = f"{config.iterations} iterations of {config.batch}/{of}"
+    training.fit(run, flow, loss, settings(config), protocol, clock=clock, sizes=pairs.sizes)
+    if method is not None:
+        relabel(run, "loss", "mean squared error")
+
+
+def regression(run: Run, flow: CNF, method: FlowMatching, batch: Batch) -> Loss:
+    """Return the flow matching loss of each iteration; it evaluates the network once, and solves nothing."""
+    velocity = velocity_of(flow)
 
     def loss(i: int) -> Tensor:
         x0, x1 = batch(i)
@@ -93,15 +119,16 @@ def fit(run: Run, flow: CNF, method: FlowMatching, pairs: Pairs, config: FlowMat
         flow.counter.count(1)
         return objective(velocity, method.path, x1, drawn)
 
-    protocol = f"{config.iterations} iterations of {config.batch}/mean squared error about the targets of its own path"
-    training.fit(run, flow, loss, settings(config), protocol, clock=clock, sizes=pairs.sizes)
-    relabel(run, "loss", "mean squared error")
+    return loss
 
 
 def settings(config: FlowMatchingToyConfig) -> Training:
-    """Return how to train: AdamW at a constant rate."""
+    """Return how to train, at a constant rate."""
     return Training(
-        config.iterations, config.learning_rate, optimizer="adamw", weight_decay=config.weight_decay
+        config.iterations,
+        config.learning_rate,
+        optimizer=config.optimizer,
+        weight_decay=config.weight_decay,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ SCALING = Experiment(
         "memory_slope", "time_slope", "scaling_exponent", "ratio", "peak_memory", "forward_backward_time",
         "nfe_forward", "nfe_backward", "nfe_ratio", "gradient_error", "final_error",
     ),
+    departures=(Departure("Field, batch, steps and tolerances are ours: the paper states complexities"),),
     figures={
         "cost": "replications.neural_ode.experiments.scaling.figures:cost_of_steps",
         "tolerance": "replications.neural_ode.experiments.scaling.figures:tolerance",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.experiment import Experiment
+from bench.experiment import Departure, Experiment
 from replications.ot_flow.config import METHOD_FIELDS, PeriodicConfig
 from replications.tasks.config import at_least
 from replications.tasks.density2d.declaration import METRICS, Density2dTest
@@ -82,6 +82,14 @@ TOY = Experiment(
         "paths": "replications.ot_flow.experiments.toy.figures:paths",
         "training": "replications.tasks.figures:training",
     },
+    departures=(
+        Departure(
+            "Points are independent draws; the code has as many of each part, on circles and moons equally spaced "
+            "before the noise",
+            ("circles", "moons", "pinwheel", "2spirals"),
+        ),
+        Departure("A quarter of the code's iterations and half of its points", ("checkerboard",)),
+    ),
     captions={
         "cpu": "1000 iterations of 512 fresh points in float32, where the published code takes 5000 of 5000 points "
         "(checkerboard 20,000 of 10,000) in float64, kept for 25 iterations; the rate falls at the same shares.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.experiment import Departure
 from replications.rnode.config import Regularization
 from replications.rnode.settings import FFJORD, JACOBIAN, KINETIC, POINTS, RK4, RNODE
 from replications.tasks.density2d.declaration import Density2dConfig, density2d
@@ -26,8 +27,9 @@ TOY = density2d(
     "rnode.toy",
     "RNODE against FFJORD on two-dimensional densities",
     "replications.rnode.experiments.toy.run:run",
-    RnodeDensity2dConfig(T=1.0, learn_T=False),
+    RnodeDensity2dConfig(T=1.0),
     {f"{name}_{m}": {"data": name, **method} for name in POINTS for m, method in PAIR.items()}
     | {f"8gaussians_{m}": {"data": "8gaussians", **method} for m, method in MORE.items()},
     removed={"spread": 0.0},
+    departures=(Departure("The paper trains on images alone; the weights are those of its image runs"),),
 )

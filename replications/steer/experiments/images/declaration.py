@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.experiment import Departure
 from replications.rnode.config import Regularization
 from replications.rnode.settings import PICTURES
 from replications.steer.config import RandomEnd
@@ -26,4 +27,9 @@ IMAGES = images(
         for m, method in METHODS.items()
     },
     renamed={"spread": "b"},
+    departures=(
+        Departure(
+            "Settings of the image runs are not released: they are RNODE's, and b is that of the code for flows"
+        ),
+    ),
 )
