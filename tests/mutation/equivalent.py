@@ -110,6 +110,16 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "/",
         ): "a sign is its own reciprocal",
     },
+    "replications/flows/ode/guards.py": {
+        ("self.sign = 1.0 if t1 > t0 else -1.0", ">", ">="): "where both are equal nothing is solved",
+    },
+    "replications/flows/ode/integrate.py": {
+        (
+            "since, start, when = now(), _leaves(step.start), moment(nodes, step.t, step.size, step.start[0])",
+            "0",
+            "-1",
+        ): "all of them are of one type on one device",
+    },
     "replications/flows/ode/memory.py": {
         ("SHARE = 0.25", "0.25", "0.5"): _CHOICE,
     },

@@ -127,3 +127,16 @@ def test_failures_survive_a_process_boundary():
 def test_faults_of_a_request(arguments, message):
     with pytest.raises(RequestError, match=message):
         solve(**{"field": mlp(), "state": points(), "t0": 0.0, "t1": 1.0} | arguments)
+
+
+def test_a_field_that_loses_its_gradient_is_told_from_a_constant_one():
+    y = points().requires_grad_()
+
+    def detaches(t, y):
+        return -t * y.detach()
+
+    with pytest.raises(RequestError, match="has no gradient"):
+        solve(detaches, y, 1.0, 2.0, Solver("euler", steps=1), "backprop")
+    slope = torch.ones_like(y).detach()
+    end = solve(lambda t, y: 3 * t * slope, y, 1.0, 2.0, Solver("euler", steps=1), "backprop")
+    torch.testing.assert_close(end, y + 3)
