@@ -121,6 +121,17 @@ def test_a_repetition_may_differ_by_rounding_alone() -> None:
     check_repetition(before, gone, change)  # which ends in a divergence
 
 
+def test_the_farthest_element_counts_to_either_side() -> None:
+    before, change = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0])
+    for apart in ([0.1, 0.0], [0.0, -0.1], [-0.1, -0.1]):
+        with pytest.raises(RequestError):
+            check_repetition(before + torch.tensor(apart), before, change)
+    large = torch.tensor([0.0, 1e8])  # 100 roundings of the largest, where nothing was added
+    check_repetition(large + 100, large, torch.zeros(2))
+    with pytest.raises(RequestError):
+        check_repetition(large + 10_000, large, torch.zeros(2))
+
+
 def test_under_autocast_the_rounding_is_that_of_half_precision() -> None:
     before, change = torch.ones(2), torch.ones(2)
     with pytest.raises(RequestError):
