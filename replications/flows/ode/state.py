@@ -160,4 +160,4 @@ def _like(value: Any, y: Tensor, shape: torch.Size) -> Tensor:
 def norm(y: Tensor, shapes: Shapes) -> Tensor:
     """Return the largest root mean square of the parts; without gradient, so the steps have none."""
     parts = (y,) if shapes is None else [part for part in split(y, shapes) if part.numel()]
-    return torch.stack([part.abs().square().mean().sqrt() for part in parts]).max()
+    return torch.stack([part.square().mean().sqrt() for part in parts]).max()

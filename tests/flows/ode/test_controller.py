@@ -13,6 +13,7 @@ from replications.flows.ode.guards import GuardedField
 from replications.flows.ode.integrate import Integrator
 from replications.flows.ode.kept import Checkpoints
 from replications.flows.ode.solver import ADAPTIVE, Solver
+from replications.flows.ode.state import norm
 
 
 def lotka(t: Tensor, y: Tensor) -> Tensor:
@@ -102,3 +103,11 @@ def test_the_next_step_follows_the_formula_within_its_bounds() -> None:
     assert next_step("dopri5", 0.1, 1e9) == pytest.approx(0.02)  # at least a fifth
     assert next_step("dopri5", 0.1, 0.99) == pytest.approx(0.1)  # a good step does not shrink
     assert math.isnan(next_step("dopri5", 0.1, math.nan))
+
+
+def test_the_norm_is_the_largest_root_mean_square_of_the_parts():
+    shapes = (torch.Size([2]), torch.Size([0]), torch.Size([1, 3]))
+    y = torch.tensor([3.0, -5.0, 1.0, -1.0, 1.0])
+    assert float(norm(y, shapes)) == pytest.approx(17**0.5)
+    assert float(norm(y.flip(0), shapes)) == pytest.approx((35 / 3) ** 0.5)
+    assert float(norm(y, None)) == pytest.approx((37 / 5) ** 0.5)

@@ -155,3 +155,5 @@ def test_free_memory_is_the_least_of_machine_and_container(monkeypatch: pytest.M
     assert free_bytes(cpu) == 5.0
     monkeypatch.setattr(memory, "_group_left", lambda: 3.0)
     assert free_bytes(cpu) == 3.0
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (7, 9))
+    assert free_bytes(torch.device("cuda")) == 7
