@@ -1,4 +1,4 @@
-"""Verbs about what to run: plan."""
+"""Verbs about what to run: plan, power."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Json, end_with
+from bench.cli.options import Json, end_with, given
 from bench.cli.runs import (
     Config,
     Device,
@@ -64,3 +64,35 @@ def plan(
     for line in () if as_json else lines(found, seconds):
         typer.echo(plain(line))
     end_with(bad)
+
+
+def power(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids of claims or experiments; all by default.", metavar="[PATTERN]..."),
+    ] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Option("--records", help="Folder with records; may be given more than once.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Say how many seeds, or which length, would settle each open claim that has records, and the cost."""
+    from bench.campaign.cost import Costs
+    from bench.campaign.lacking import chosen, lacking, lines, to_json
+    from bench.campaign.probe import Probe
+    from bench.claim import load_claims
+    from bench.identity import is_current
+    from bench.record import find
+    from bench.verdict import judge_all
+
+    places = given(folders)
+    found = find(places)
+    records = [record for record in found.records if is_current(record.identity)]
+    verdicts = chosen(judge_all(load_claims(), records), patterns or [])
+    lacks = lacking(verdicts, records, Costs(records, device, Probe(places[0], device, 0.0, tell)))
+    if as_json:
+        typer.echo(json.dumps(to_json(lacks), indent=1))
+    for line in () if as_json else lines(lacks):
+        typer.echo(plain(line))
+    end_with(found.bad)

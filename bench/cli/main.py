@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("list")(runs.list_)
 app.command("plan")(campaign.plan)
+app.command("power")(campaign.power)
 app.command("run")(runs.run)
 app.command("status")(runs.status)
 app.command("migrate")(runs.migrate)

@@ -17,6 +17,12 @@ TARGETS = (
     # statistics, verdicts
     Target("bench/stats.py", "test_stats", 10),
     Target("bench/inference.py", "test_inference", 10),
+    Target("bench/power.py", "test_power", 10),
+    Target("bench/campaign/cost.py", "test_campaign", 10),
+    Target("bench/campaign/probe.py", "test_campaign", 8),
+    Target("bench/campaign/order.py", "test_campaign", 10),
+    Target("bench/campaign/reach.py", "test_campaign", 10),
+    Target("bench/campaign/lacking.py", "test_power", 8),
     Target("bench/evidence.py", "test_verdict test_evidence test_seeds", 10),
     Target("bench/verdict.py", "test_verdict test_evidence test_seeds", 12),
     Target("bench/claim.py", "test_verdict", 6),
