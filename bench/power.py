@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.claim import Claim
+from bench.claim import ORDERS, Claim
 from bench.inference import seeds_needed
 from bench.stats import Interval, student_t
-from bench.verdict import ORDERS, is_quotient
+from bench.verdict import is_quotient
 
 MOST = 1000
 """Seeds beyond which an estimate counts as lying on the limit."""

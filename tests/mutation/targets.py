@@ -26,6 +26,7 @@ TARGETS = (
     Target("bench/report/costs.py", "test_costs", 8),
     Target("bench/evidence.py", "test_verdict test_evidence test_seeds", 10),
     Target("bench/verdict.py", "test_verdict test_evidence test_seeds", 12),
+    Target("bench/margin.py", "test_margin", 8),
     Target("bench/claim.py", "test_verdict", 6),
     Target("bench/identity.py", "test_identity test_record", 10),
     Target("bench/verify.py", "test_verify", 10),
