@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from bench.claim import ORDERS, Claim
-from bench.evidence import Evidence, Sample, alone, gather, label
+from bench.evidence import Evidence, Sample, alone, elsewhere, gather, label
 from bench.experiment import TIERS
 from bench.identity import is_current
 from bench.inference import (
@@ -120,7 +120,7 @@ def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) 
         values,
         evidence.tier,
         ", ".join(evidence.side.protocols),
-        _joined(reason, lost(evidence), claim.note),
+        _joined(reason, lost(evidence), elsewhere(claim, evidence), claim.note),
         label(claim, evidence),
         p,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.claim import Claim
-from bench.evidence import of_the_machine
 from bench.execution.plan import Job
 from bench.experiment import TIERS
 from bench.metrics.catalogue import is_time
@@ -120,11 +119,6 @@ def _beyond(
     if call.jobs > 1 and about_time(claim):
         return "they are about time, and need --jobs 1"
     return ""
-
-
-def on_gpu(claim: Claim) -> bool:
-    """Whether a claim is about a time or a memory that its source measured on a GPU."""
-    return of_the_machine(claim.metric) and claim.device != "cpu"
 
 
 def _pair(job: Job) -> tuple[str, str]:
