@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.experiment import TIERS
+from bench.margin import read_margins, with_reasons
 from bench.metrics.catalogue import split_key
 from bench.registry import papers, registry
 from bench.settings import read_toml, suggest
@@ -17,6 +18,8 @@ from bench.settings import read_toml, suggest
 LARGEST, LONGEST = 1e100, 10_000
 """Limits of the numbers and of the texts of a claim."""
 RELATIONS = ("", "<", ">", "<=", ">=", "~")
+ORDERS = ("<", ">", "<=", ">=")
+"""Relations that a limit settles, and no margin."""
 KINDS = ("value", "ratio", "order", "scaling", "bound", "text")
 SOURCES = ("read", "derived", "second-hand", "recalled")
 VERDICTS = (
@@ -57,7 +60,8 @@ class Claim:
         against: what it is compared with, for `ratio` and `order`: `variant`, `metric`, or both.
         difference: compare by the paired difference, measured minus `against`, and not by the quotient; for numbers
             that may be negative or have no natural zero, such as a log-likelihood.
-        margin_reason: why that deviation is the right one; stated before the runs.
+        margin_reason: why that deviation is the right one, stated before the runs; where it is absent, that of the
+            `[[margin]]` of the file which has the metric and the deviation, or the spread that the source prints.
         across: why numbers of two protocols may be compared here, for example that the solvers are what is compared.
         checked: what stands for the check that the flow inverts, where the claim counts evaluations without one.
         deterministic: the number involves no chance (a count, exact memory), so that one seed settles it.
@@ -100,6 +104,11 @@ class Claim:
     verdict: str = ""
     note: str = ""
     not_run: str = ""
+
+    @property
+    def equates(self) -> bool:
+        """Whether records settle it by an equality within its margin."""
+        return bool(self.experiment) and not self.verdict and self.relation not in ORDERS
 
     @property
     def equality(self) -> float:
@@ -154,7 +163,7 @@ def _claims_file(module: Any) -> Path:
 
 
 def read_claims(path: Path, paper: str) -> list[Claim]:
-    """Read one claims file: a list of `[[claim]]` tables.
+    """Read one claims file: a list of `[[claim]]` tables, and the `[[margin]]` tables that they share.
 
     Raises:
         UserError: see `load_claims`.
@@ -163,8 +172,8 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
     claims = []
     tree = read_toml(path)
     tables: Any = tree.get("claim", [])
-    if tree.keys() - {"claim"} or not isinstance(tables, list):
-        raise UserError(f"{path}: it holds other things than [[claim]] tables")
+    if tree.keys() - {"claim", "margin"} or not isinstance(tables, list):
+        raise UserError(f"{path}: it holds other things than [[claim]] and [[margin]] tables")
     for place, table in enumerate(tables):
         if not isinstance(table, dict):
             raise UserError(f"{path}: claim number {place + 1} is no table")
@@ -179,7 +188,7 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
             raise UserError(f"{name}: {error}") from error
         check(claim, name)
         claims.append(claim)
-    return claims
+    return with_reasons(claims, read_margins(tree.get("margin", []), str(path)), str(path))
 
 
 def _check_types(table: Mapping[str, Any], name: str) -> None:

@@ -218,9 +218,12 @@ def alone(claim: Claim, evidence: Evidence) -> str:
 def label(claim: Claim, evidence: Evidence) -> str:
     """Return what kind of evidence settles a claim: one of `bench.claim.LABELS`.
 
-    The claim's own label, or `derived` by its source; else `own setting` where the tier is the published setting,
-    and a number of the machine was measured on the kind of device that the source used; else `transfer`.
+    `transfer` where a number of the machine was not measured on the kind of device that the source used; else the
+    claim's own label, or `derived` by its source; else `own setting` where the tier is the published setting; else
+    `transfer`.
     """
+    if elsewhere(claim, evidence):
+        return "transfer"
     if claim.label:
         return claim.label
     if claim.source == "derived":
@@ -228,8 +231,24 @@ def label(claim: Claim, evidence: Evidence) -> str:
     experiment = registry()[claim.experiment]
     variants = {claim.variant, claim.against.get("variant", claim.variant)}
     published = all(experiment.at_published_setting(v, evidence.tier) for v in variants)
-    device = "cpu" if claim.device == "cpu" else "cuda"
-    on_device = all(
-        str(r.environment.get("device", "cpu")).split(":")[0] == device for r in evidence.side.records
-    )
-    return "own setting" if published and (on_device or not of_the_machine(claim.metric)) else "transfer"
+    return "own setting" if published else "transfer"
+
+
+def elsewhere(claim: Claim, evidence: Evidence) -> str:
+    """Return on what other kind of device than the source's a claim about time or memory was measured; else nothing.
+
+    What holds by construction holds on any.
+    """
+    if claim.label == "by construction" or not _of_a_device(claim):
+        return ""
+    records = (*evidence.side.records, *(evidence.other.records if evidence.other else ()))
+    found = {str(r.environment.get("device", "cpu")).split(":")[0] for r in records}
+    if claim.device == "cpu":
+        return "measured on a GPU, the source on a CPU" if found != {"cpu"} else ""
+    return "measured on a CPU, the source on a GPU" if found != {"cuda"} else ""
+
+
+def _of_a_device(claim: Claim) -> bool:
+    """Whether a claim is about a time or a memory, as such or relative to another method's."""
+    name, qualifier = split_key(claim.metric)
+    return of_the_machine(claim.metric) or (name == "overhead" and "memory" in str(qualifier))

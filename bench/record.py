@@ -70,7 +70,10 @@ class Artifact:
 
 @dataclass
 class Record:
-    """Everything a run leaves behind. A failure keeps its message, the last t and the NFE."""
+    """Everything a run leaves behind. A failure keeps its message, the last t and the NFE.
+
+    `duration_s` is that of all parts of a run that was interrupted and went on.
+    """
 
     identity: Identity
     status: str
@@ -181,6 +184,15 @@ def loses(folder: Path, record: Record) -> bool:
         return read(record_path(folder, record.identity)).status in SETTLED
     except UserError:
         return False
+
+
+def spent_before(folder: Path, identity: Identity) -> float:
+    """Return the seconds that the earlier, unfinished parts of a run took, as the record of the last of them says."""
+    try:
+        last = read(record_path(folder, identity))
+    except UserError:
+        return 0.0
+    return 0.0 if last.status in SETTLED else last.duration_s
 
 
 def write(folder: Path, record: Record) -> Path:

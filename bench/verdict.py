@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.claim import Claim
-from bench.evidence import Evidence, Sample, alone, gather, label
+from bench.claim import ORDERS, Claim
+from bench.evidence import Evidence, Sample, alone, elsewhere, gather, label
 from bench.experiment import TIERS
 from bench.identity import is_current
 from bench.inference import (
@@ -120,7 +120,7 @@ def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) 
         values,
         evidence.tier,
         ", ".join(evidence.side.protocols),
-        _joined(reason, lost(evidence), claim.note),
+        _joined(reason, lost(evidence), elsewhere(claim, evidence), claim.note),
         label(claim, evidence),
         p,
     )
@@ -217,9 +217,6 @@ def _exact(value: float, level: float) -> Interval:
     return Interval(value, value, value, 1)
 
 
-ORDERS = ("<", ">", "<=", ">=")
-
-
 def _ordered(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
     """Return on which side of the limit the quantity is, None where that is open, and the p-value."""
     limit, interval = claim.limit, estimate(0.95)
@@ -310,6 +307,8 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
         "p": verdict.p,
         "discovered": verdict.discovered,
         "unit": claim.unit,
+        "margin": list(claim.margin) if claim.equates else None,
+        "margin_reason": claim.margin_reason,
         "tier": verdict.tier,
         "experiment": claim.experiment,
         "reason": verdict.reason,

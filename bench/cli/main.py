@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from bench.cli import data, reports, runs
+from bench.cli import campaign, data, reports, runs
 from bench.cli.doctor import doctor
 from bench.errors import UserError
 from bench.text import plain
@@ -18,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("list")(runs.list_)
+app.command("plan")(campaign.plan)
+app.command("power")(campaign.power)
 app.command("run")(runs.run)
 app.command("status")(runs.status)
 app.command("migrate")(runs.migrate)

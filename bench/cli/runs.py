@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,21 @@ from bench.cli.options import Folders, Json, end_with, given
 from bench.errors import UserError
 from bench.text import plain
 
+Patterns = Annotated[
+    list[str], typer.Argument(help="`lecture.*`, `neural_ode.mnist/odenet`, ...", metavar="PATTERN...")
+]
+Tier = Annotated[str, typer.Option(help="smoke, cpu, gpu or paper.")]
+Seeds = Annotated[
+    int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1)
+]
+Seed = Annotated[list[int] | None, typer.Option(help="One exact seed; may be given more than once.")]
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
+Jobs = Annotated[int, typer.Option(help="Runs at a time; more than one disturbs timings.", min=1)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="`key=value`: one setting; may be given more than once.")
+]
+Config = Annotated[Path | None, typer.Option(help="TOML file of config overrides, a table each.")]
 
 
 def list_(as_json: Json = False) -> None:
@@ -36,39 +52,42 @@ def list_(as_json: Json = False) -> None:
 
 
 def run(
-    patterns: Annotated[list[str], typer.Argument(help="`lecture.*`, `neural_ode.mnist/odenet`, ...")],
-    tier: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper.")] = "cpu",
-    seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1)
-    ] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="One exact seed; may be given more than once.")
-    ] = None,
+    patterns: Patterns,
+    tier: Tier = "cpu",
+    seeds: Seeds = None,
+    seed: Seed = None,
     out: Out = Path("results"),
-    jobs: Annotated[int, typer.Option(help="Runs at a time; more than one disturbs timings.", min=1)] = 1,
+    jobs: Jobs = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.", min=0.1)] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Time for all of it: 90m, 24h, 1.5h; what settles most claims an hour comes first."
+        ),
+    ] = None,
     memory: Annotated[float | None, typer.Option(help="GiB a run may add once started.", min=0.01)] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")] = "cpu",
+    device: Device = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="Threads a run; by default OMP_NUM_THREADS or what is declared.", min=1)
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="`key=value`: one setting; may be given more than once.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of config overrides, a table each.")] = None,
+    settings: Settings = None,
+    config: Config = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that have a record.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
     """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
+    from bench.campaign.reach import Call
+    from bench.campaign.show import left
+    from bench.campaign.survey import budgeted, probing_ends, survey
     from bench.execution.executor import Limits, execute, locked, record_lost
     from bench.execution.plan import check_device, missing, plan, prepare_data
     from bench.execution.processes import Terminated
     from bench.execution.progress import Display
     from bench.execution.run import Run
 
+    ends = _ends(budget, force)
     check_device(device)
-    wanted = list(dict.fromkeys(seed)) if seed else None if seeds is None else list(range(seeds))
-    planned = plan(patterns, tier, wanted, overrides(patterns, config, settings or []))
+    planned = plan(patterns, tier, chosen_seeds(seeds, seed), overrides(patterns, config, settings or []))
     with locked(out):
         bad: list[str] = []
         todo = planned if force else missing(planned, out, device, bad)
@@ -81,16 +100,48 @@ def run(
             for job in ready:
                 Run(job.identity, out).forget()
         limit = None if memory is None else int(memory * 2**30)
+        limits = Limits(jobs, timeout, limit, device, threads)
+        if ends is not None:
+            call = Call(tier, planned, todo, jobs, frozenset(absent))
+            found = survey(call, out, device, probing_ends(ends), tell)
+            ready, held = budgeted(found, ends, jobs)
+            limits = replace(limits, budget=held)
         with Display(ready, len(planned) - len(todo), jobs) as display:
             try:
-                counts = execute(ready, out, Limits(jobs, timeout, limit, device, threads), display)
+                counts = execute(ready, out, limits, display)
             except KeyboardInterrupt as error:
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(143 if isinstance(error, Terminated) else 130) from None
     typer.echo(f"records: {out / 'records'}")
+    if ends is not None:
+        call = Call(tier, planned, missing(planned, out, device), jobs, frozenset(absent))
+        typer.echo(left(survey(call, out, device, until=0.0), call.missing))
     end_with(bad)
     if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
+
+
+def _ends(budget: str | None, force: bool) -> float | None:
+    """Return when a budget that begins now ends, on the clock of `time.monotonic`."""
+    from bench.execution.budget import read_length
+
+    if budget is None:
+        return None
+    if force:
+        raise UserError("--budget goes on with what is missing, --force repeats what is there: leave out one")
+    return time.monotonic() + read_length(budget)
+
+
+def chosen_seeds(number: int | None, exact: list[int] | None) -> list[int] | None:
+    """Return the seeds that are asked for; None for what is declared."""
+    if exact:
+        return list(dict.fromkeys(exact))
+    return None if number is None else list(range(number))
+
+
+def tell(line: str) -> None:
+    """Say what goes on."""
+    typer.echo(plain(line), err=True)
 
 
 def overrides(

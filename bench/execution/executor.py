@@ -22,10 +22,12 @@ from typing import Any
 from bench import files
 from bench import record as records
 from bench.errors import Unwritable, UserError
+from bench.execution.budget import ENDED, Budget
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
 from bench.execution.log import Log
 from bench.execution.plan import Job, Unavailable
 from bench.execution.processes import end_group, end_leftovers, mark, terminable
+from bench.execution.run import checkpoint_paths
 from bench.execution.worker import command
 from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
@@ -48,6 +50,7 @@ class Limits:
         memory: bytes of data a run may allocate; None is no limit.
         device: `cpu`, `cuda` or `cuda:<n>`.
         threads: of each run, as the user asked; None takes `OMP_NUM_THREADS`, else what the experiment declares.
+        budget: of the call; None is no limit.
     """
 
     workers: int = 1
@@ -55,6 +58,7 @@ class Limits:
     memory: int | None = None
     device: str = "cpu"
     threads: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Child:
     begun: float = field(default_factory=time.monotonic)
     status: str | None = None
     load: Load | None = None
+    stopped: bool = False
 
 
 Listener = Callable[[Job, dict[str, Any]], None]
@@ -134,7 +139,8 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
 
     On Ctrl-C and SIGTERM the children are ended, each leaving a record of status `interrupted`.
 
-    Runs at the same time are pinned to processors of their own.
+    Runs at the same time are pinned to processors of their own. With a budget, a run is started only if it is expected
+    to end in time, the first such one; what still goes on when it ends is interrupted.
 
     Raises:
         UserError: a record cannot be written, or `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` is nonsense.
@@ -151,9 +157,9 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     counts: dict[str, int] = {}
     with terminable():
         try:
-            while waiting or running:
-                while waiting and free:
-                    job, slot = waiting.pop(0), free.pop(0)
+            while running or _next(waiting, limits) is not None:
+                while free and (place_of := _next(waiting, limits)) is not None:
+                    job, slot = waiting.pop(place_of), free.pop(0)
                     count = threads(job.experiment.threads, shares[slot], machine, asked, workers)
                     place = Place(slot, workers, shares[slot], count, machine)
                     child = _start(job, folder, limits, place, events)
@@ -169,6 +175,9 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                 for child in running.values():
                     if time.monotonic() > child.deadline:
                         _kill(child)
+                    elif limits.budget and time.monotonic() > limits.budget.ends and _goes_on(child):
+                        child.stopped = True
+                        _kill(child)
         except BaseException as error:
             for child in running.values():
                 _kill(child)
@@ -176,6 +185,17 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                     _write_end(child, folder, "interrupted", "interrupted by the user")
             raise
     return counts
+
+
+def _goes_on(child: Child) -> bool:
+    return child.status is None and not child.stopped
+
+
+def _next(waiting: list[Job], limits: Limits) -> int | None:
+    """Return the place of the run that may start next, None where there is none."""
+    if limits.budget:
+        return limits.budget.next(waiting, time.monotonic())
+    return 0 if waiting else None
 
 
 def _start(
@@ -262,6 +282,8 @@ def _handle(
 
 def _post_mortem(child: Child, code: int) -> tuple[str, str]:
     """Say what ended a process that wrote no record itself."""
+    if child.stopped:
+        return "interrupted", ENDED
     if code == -signal.SIGKILL and time.monotonic() > child.deadline:
         return "timeout", f"ended at its time limit of {child.limit:g} s"
     if code == -signal.SIGKILL:
@@ -285,6 +307,8 @@ def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:
     ended = Record(identity, status, message, environment=child.environment, started=child.started)
     ended.command = command(identity, child.device)
     ended.duration_s = time.monotonic() - child.begun
+    if any(checkpoint_paths(folder, identity)):
+        ended.duration_s += records.spent_before(folder, identity)
     return records.write(folder, ended)
 
 

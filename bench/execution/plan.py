@@ -95,9 +95,18 @@ def recorded(job: Job, folder: Path, bad: list[str]) -> list[Record]:
 
 
 def _settles(record: Record, device: str) -> bool:
-    kind = str(record.environment.get("device", device)).split(":")[0]
+    kind = device_kind(str(record.environment.get("device", device)))
     renewed = "task" in record.identity.seeded_by
-    return record.status in records.SETTLED and kind == device.split(":")[0] and renewed
+    return record.status in records.SETTLED and kind == device_kind(device) and renewed
+
+
+def device_kind(device: str) -> str:
+    """Return the kind of a device, without its number.
+
+    >>> device_kind("cuda:1")
+    'cuda'
+    """
+    return device.split(":")[0]
 
 
 def check_device(device: str) -> None:

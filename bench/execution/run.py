@@ -123,7 +123,7 @@ class Run:
 
     def checkpoint(self, phase: str) -> Path:
         """Return where the state of one of the run's trainings lies until the run has ended."""
-        return self.folder / "checkpoints" / self.identity.experiment / f"{self.identity.name}.{phase}.pt"
+        return checkpoint_path(self.folder, self.identity, phase)
 
     @property
     def key(self) -> str:
@@ -153,8 +153,7 @@ class Run:
     @cached_property
     def _states_fit(self) -> bool:
         """Whether all that the run's trainings left can be gone on with."""
-        every = self.checkpoint("*")
-        for path in sorted(every.parent.glob(every.name)):
+        for path in checkpoint_paths(self.folder, self.identity):
             try:
                 opened(files.read(path, LARGEST), self._origin)
             except (ValueError, UserError) as error:
@@ -175,8 +174,7 @@ class Run:
 
     def forget(self) -> None:
         """Remove the state of every training of this run."""
-        every = self.checkpoint("*")
-        for path in every.parent.glob(every.name):
+        for path in checkpoint_paths(self.folder, self.identity):
             files.remove(path, self.folder)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
@@ -185,6 +183,17 @@ class Run:
         if self._events is not None and (now - self._last_event > 0.2 or done >= total):
             self._last_event = now
             send(self._events, {"event": "progress", "done": done, "total": total, "note": note})
+
+
+def checkpoint_path(folder: Path, identity: Identity, phase: str) -> Path:
+    """Return where the state of one of a run's trainings lies below an output folder."""
+    return folder / "checkpoints" / identity.experiment / f"{identity.name}.{phase}.pt"
+
+
+def checkpoint_paths(folder: Path, identity: Identity) -> list[Path]:
+    """Return where the states are that a run's trainings left, in order."""
+    every = checkpoint_path(folder, identity, "*")
+    return sorted(every.parent.glob(every.name))
 
 
 def send(stream: Any, event: Mapping[str, Any]) -> None:

@@ -77,7 +77,8 @@ def perform(
     result.notes = run.notes
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")
-    result.duration_s = time.perf_counter() - clock
+    before = records.spent_before(run.folder, identity) if run.resumed else 0.0
+    result.duration_s = time.perf_counter() - clock + before
     result.environment = environment | (load.end() if load else {})
     return result
 

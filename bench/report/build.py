@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.record import Found, find
-from bench.report import corrections, latex, manifest, markdown, measured, verdicts
+from bench.report import corrections, costs, latex, manifest, markdown, measured, verdicts
 from bench.report.content import Report, collect
 from bench.report.html import page
 from bench.report.table import csv_text
@@ -48,6 +48,10 @@ def files(report: Report) -> Iterator[tuple[str, str | bytes]]:
     for paper in dict.fromkeys(v.claim.paper for v in report.verdicts):
         chosen = [v for v in report.verdicts if v.claim.paper == paper]
         yield from _claim_files(f"claims-{paper}", f"Claims of {verdicts.paper_title(paper)}", chosen)
+    cost = costs.table(report.costs)
+    yield "tables/costs.md", markdown.document("Cost", [cost])
+    yield "tables/costs.tex", latex.document([cost])
+    yield "tables/costs.csv", csv_text(costs.CSV_HEADER, costs.csv_rows(report.costs))
     yield "CORRECTIONS.md", corrections.document(report.verdicts)
     yield "index.html", page(report)
 

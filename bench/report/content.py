@@ -11,6 +11,7 @@ from bench.identity import is_current
 from bench.record import Record
 from bench.registry import registry
 from bench.report import doubles, measured
+from bench.report.costs import Spent, spent
 from bench.report.doubles import Hidden
 from bench.report.figures import Drawn, draw_all
 from bench.report.table import Table
@@ -38,6 +39,7 @@ class Report:
         smoke: current records of tier smoke; they fill no table of results.
         stale: records that no present definition with its declared config would make again; not used.
         doubles: where records of one run differ; the first is used.
+        costs: what each experiment cost and settled at each tier.
     """
 
     verdicts: Sequence[Verdict]
@@ -46,6 +48,7 @@ class Report:
     smoke: Sequence[Record]
     stale: Sequence[Record]
     doubles: Table | None
+    costs: Sequence[Spent]
 
 
 def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
@@ -56,8 +59,9 @@ def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
         if record.identity.tier != "smoke":
             used.setdefault(record.identity.experiment, []).append(record)
     known = sorted(registry().values(), key=lambda e: e.name)
+    verdicts = judge_all(load_claims(), present)
     return Report(
-        verdicts=judge_all(load_claims(), present),
+        verdicts=verdicts,
         sections=[_section(e, used[e.name]) for e in known if e.name in used],
         absent=[e for e in known if e.name not in used],
         smoke=[r for r in present if r.identity.tier == "smoke"],
@@ -66,6 +70,7 @@ def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
             key=lambda r: (r.identity.label, r.identity.id),
         ),
         doubles=doubles.table(hidden),
+        costs=spent(known, present, verdicts),
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from bench.inference import smallest_effect
+from bench.power import seen
 from bench.report.markdown import escape
 from bench.report.table import number
 from bench.report.verdicts import documented, measured, paper_title
-from bench.stats import student_t
 from bench.verdict import Verdict, is_quotient
 
 CORRECTED = ("not reproduced", "impossible")
@@ -65,19 +65,16 @@ def _firm(verdict: Verdict) -> str:
 def visible(verdict: Verdict) -> str:
     """Return the smallest effect that the seeds would have shown with a chance of 0.8, given their scatter.
 
-    The scatter s of one seed follows from the interval, whose half-width is t s / sqrt(n); that of a quotient on the
-    scale of logarithms, so that the effect is a factor.
+    That of a quotient is a factor, as it is compared on the scale of logarithms.
     """
-    interval = verdict.measured
-    if interval is None or interval.low is None or interval.high is None:
+    claim, interval = verdict.claim, verdict.measured
+    found = None if interval is None else seen(claim, interval)
+    if interval is None or found is None:
         return "any: the number involves no chance"
-    factor = is_quotient(verdict.claim) and interval.low > 0
-    half = math.log(interval.high / interval.low) / 2 if factor else (interval.high - interval.low) / 2
-    scatter = half * math.sqrt(interval.n) / student_t(interval.n - 1, 0.95)
-    effect = smallest_effect(interval.n) * scatter
-    if factor:
+    effect = smallest_effect(interval.n) * found.deviation
+    if is_quotient(claim) and (interval.low or 0.0) > 0:
         return f"a factor of {number(math.exp(effect))}"
-    return f"{number(effect, 2)} {verdict.claim.unit}".rstrip()
+    return f"{number(effect, 2)} {claim.unit}".rstrip()
 
 
 def _mind(verdict: Verdict) -> str:

@@ -27,6 +27,7 @@ CSV_HEADER = (
     "id", "paper", "where", "claim", "kind", "source", "documented",
     "measured", "low", "high", "unit", "n", "seeds", "tier",
     "protocol", "verdict", "label", "p", "discovered", "experiment", "variant", "metric", "against", "reason",
+    "margin", "margin_reason",
 )  # fmt: skip
 NOTES = (
     "measured: over n seeds with its 95 % interval, in the documented unit: the mean and Student's t; where the claim "
@@ -38,6 +39,8 @@ NOTES = (
     "evidence: own setting (the published data, network and length), transfer (other data, scale or device), derived "
     "(from the authors' code), by construction (a definition or closed form).",
     "§: does not hold at a false discovery rate of 5 % among the verdicts of its source.",
+    "margin (in the CSV table, with its reason): the range that counts as equal to a documented value; stated in the "
+    "claims before the runs.",
     "†: recalled, not checked against the text of the source.",
     "scaled-down: ran at a tier too small to settle the claim.",
 )
@@ -108,6 +111,7 @@ def csv_rows(verdicts: Iterable[Verdict]) -> Iterable[list[object]]:
             "protocol": v.protocol,
             "variant": v.claim.variant,
             "metric": v.claim.metric,
+            "margin": " ".join(f"{edge:g}" for edge in v.claim.margin) if v.claim.equates else "",
             "against": " ".join(f"{k}={value}" for k, value in v.claim.against.items()),
         }
         yield [body[key] for key in CSV_HEADER]

@@ -3,6 +3,7 @@
 import pytest
 
 from bench.claim import Claim
+from bench.experiment import Experiment
 from bench.identity import identify
 from bench.record import Measured, Record
 from bench.registry import registry
@@ -121,3 +122,37 @@ def test_compiled_is_compared_with_compiled_alone(theirs, verdict):
     runs = [made("solve_time", 1.0, s, protocol="p/compiled") for s in range(3)]
     runs += [made("solve_time", 2.0 + s / 10, s, variant="double", protocol=theirs) for s in range(3)]
     assert judged(order, *runs).verdict == verdict
+
+
+GPU, CPU = ALONE | {"device": "cuda:0", "gpu": {"name": "G"}}, ALONE | {"device": "cpu", "cpu": "C"}
+
+
+@pytest.mark.parametrize("metric", ["solve_time", "peak_memory", "overhead[memory/plain]"])
+@pytest.mark.parametrize("published", [True, False])
+def test_a_claim_about_a_gpu_is_settled_by_gpu_records_alone(metric, published, monkeypatch):
+    monkeypatch.setattr(Experiment, "at_published_setting", lambda *_: published)
+    own = "own setting" if published else "transfer"
+    on_gpu, on_cpu = (judged(claim(metric=metric), *three(metric, [e] * 3)) for e in (GPU, CPU))
+    assert (on_gpu.label, on_gpu.reason) == (own, "")
+    assert (on_cpu.label, on_cpu.reason) == ("transfer", "measured on a CPU, the source on a GPU")
+    for changes in ({"source": "derived"}, {"label": "own setting"}):
+        assert judged(claim(metric=metric, **changes), *three(metric, [CPU] * 3)).label == "transfer"
+
+
+def test_the_device_of_both_sides_counts_and_the_source_may_have_used_a_cpu(monkeypatch):
+    monkeypatch.setattr(Experiment, "at_published_setting", lambda *_: True)
+    runs = {"ours": three("solve_time", [CPU] * 3), "theirs": three("solve_time", [GPU] * 3)}
+    on_cpu = claim(device="cpu")
+    assert judged(on_cpu, *runs["ours"]).label == "own setting"
+    assert "measured on a GPU, the source on a CPU" in judged(on_cpu, *runs["theirs"]).reason
+    other = [made("solve_time", 3.0, s, CPU, "double") for s in range(3)]
+    order = claim(kind="order", value=None, against={"variant": "double"})
+    mixed = judged(order, *runs["theirs"], *other)
+    assert (mixed.verdict, mixed.measured) == ("inconclusive", None)
+
+
+def test_what_is_no_time_or_memory_is_the_same_on_any_device(monkeypatch):
+    monkeypatch.setattr(Experiment, "at_published_setting", lambda *_: True)
+    assert judged(claim(metric="max_error"), *three("max_error", [CPU] * 3)).label == "own setting"
+    built = claim(metric="peak_memory", label="by construction")
+    assert judged(built, *three("peak_memory", [CPU] * 3)).label == "by construction"

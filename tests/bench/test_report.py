@@ -102,7 +102,11 @@ def test_two_builds_give_the_same_bytes(curved, tmp_path):
     first = contents(tmp_path / "a")
     assert index == tmp_path / "a" / "index.html"
     assert first == contents(tmp_path / "deep" / "b")
-    tables = {f"tables/{n}.{k}" for n in ("fake.act", "claims", "claims-fake") for k in ("md", "csv", "tex")}
+    tables = {
+        f"tables/{n}.{k}"
+        for n in ("fake.act", "claims", "claims-fake", "costs")
+        for k in ("md", "csv", "tex")
+    }
     figures = {f"figures/fake.act.curves.{k}" for k in ("svg", "pdf")}
     assert set(first) == tables | figures | {"index.html", "CORRECTIONS.md", "manifest.json"}
 

@@ -1,0 +1,1 @@
+"""Which runs to make first, what they cost, and what they settle."""

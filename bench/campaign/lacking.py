@@ -1,0 +1,152 @@
+"""What would settle each claim that is open for want of seeds or of length, and what that costs."""
+
+from __future__ import annotations
+
+import fnmatch
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.campaign.cost import Costs, lengths
+from bench.campaign.order import total
+from bench.campaign.reach import needs
+from bench.campaign.show import WIDTH, hours
+from bench.claim import Claim
+from bench.errors import UserError
+from bench.execution.plan import Job
+from bench.identity import identify, plain
+from bench.power import seeds_to_settle, seen
+from bench.record import SETTLED, Record
+from bench.registry import registry
+from bench.verdict import Verdict
+
+ON_THE_LIMIT = "no n: the estimate lies on the limit"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What would settle a claim.
+
+    Args:
+        claim: its id.
+        verdict: as it is now.
+        n: seeds that its number rests on now.
+        needed: seeds in all that settle it with a chance of 0.8, if the estimates are the truth; None for none.
+        tier: at which.
+        what: what is to be done, or why no number of seeds does it.
+        seconds: of the runs that are missing; None where unknown or of no use.
+    """
+
+    claim: str
+    verdict: str
+    n: int
+    needed: int | None
+    tier: str
+    what: str
+    seconds: float | None
+
+
+def lacking(verdicts: Iterable[Verdict], records: Iterable[Record], costs: Costs) -> list[Lack]:
+    """Return what would settle each inconclusive and each scaled-down claim, the cheapest first."""
+    done = {r.identity.run for r in records if r.status in SETTLED and "task" in r.identity.seeded_by}
+    found = [
+        _longer(v, done, costs) if v.verdict == "scaled-down" else _more(v, done, costs)
+        for v in verdicts
+        if v.verdict in ("scaled-down", "inconclusive")
+    ]
+    return sorted(found, key=lambda lack: (lack.seconds is None, lack.seconds or 0.0, lack.claim))
+
+
+def _more(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
+    """Return how many seeds an inconclusive claim needs."""
+    claim, interval = verdict.claim, verdict.measured
+    on_scale = None if interval is None else seen(claim, interval)
+    n = 0 if interval is None else interval.n
+    declared = registry()[claim.experiment].planned_seeds(verdict.tier)
+    if on_scale is None:
+        needed, what = (declared if n else None), verdict.reason
+    else:
+        needed = seeds_to_settle(on_scale)
+        what = ON_THE_LIMIT if needed is None else ""
+    if needed is not None:
+        needed = max(needed, declared)
+        what = what or (verdict.reason if needed <= n else f"{needed} seeds, to be declared before they run")
+        if n < needed == declared:
+            what = f"the {declared} declared seeds"
+    seconds = None if needed is None or needed <= n else _cost(claim, verdict.tier, needed, done, costs)
+    return Lack(claim.id, verdict.verdict, n, needed, verdict.tier, what, seconds)
+
+
+def _longer(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
+    """Return how much longer a scaled-down claim must be trained."""
+    claim = verdict.claim
+    experiment = registry()[claim.experiment]
+    offered = all(experiment.offers(variant, claim.tier) for _, variant in needs(claim))
+    n = verdict.measured.n if verdict.measured else 0
+    if not offered:
+        what = f"its variants are not offered at tier {claim.tier}"
+        return Lack(claim.id, verdict.verdict, n, None, claim.tier, what, None)
+    was, now = (
+        lengths(plain(experiment.configure(claim.variant, tier))) for tier in (verdict.tier, claim.tier)
+    )
+    longer = [f"{now[key]} {key} for {was[key]}" for key in now if now[key] != was.get(key, now[key])]
+    what = f"tier {claim.tier}" + (f": {', '.join(longer)}" if longer else "")
+    needed = experiment.planned_seeds(claim.tier)
+    seconds = _cost(claim, claim.tier, needed, done, costs)
+    return Lack(claim.id, verdict.verdict, n, needed, claim.tier, what, seconds)
+
+
+def _cost(claim: Claim, tier: str, n: int, done: set[Any], costs: Costs) -> float | None:
+    """Return the seconds of those of a claim's runs that are not recorded."""
+    experiment = registry()[claim.experiment]
+    pairs = sorted(needs(claim))
+    jobs = [
+        Job(experiment, identify(experiment, variant, tier, seed))
+        for seed in range(n)
+        for _, variant in pairs
+    ]
+    return total(costs.left(job) for job in jobs if job.identity.run not in done).seconds
+
+
+def chosen(verdicts: Sequence[Verdict], patterns: Sequence[str]) -> list[Verdict]:
+    """Return the verdicts whose claim's id or experiment and variant match one of some patterns; all without any.
+
+    Raises:
+        UserError: a pattern that matches no claim.
+    """
+    found: dict[str, Verdict] = {} if patterns else {v.claim.id: v for v in verdicts}
+    for pattern in patterns:
+        full = pattern if "/" in pattern else f"{pattern}/*"
+        matching = [
+            v
+            for v in verdicts
+            if fnmatch.fnmatchcase(v.claim.id, pattern)
+            or fnmatch.fnmatchcase(f"{v.claim.experiment}/{v.claim.variant}", full)
+        ]
+        if not matching:
+            raise UserError(
+                f"no claim matches {pattern!r}; give the id of one, or experiments as in `cnf-bench list`"
+            )
+        found |= {v.claim.id: v for v in matching}
+    return [v for v in verdicts if v.claim.id in found]
+
+
+def lines(lacks: Sequence[Lack]) -> Iterator[str]:
+    """Yield two lines for each claim, in 80 columns: seeds now and needed, core hours, id; then what is to be done."""
+    if lacks:
+        yield "  has needs   hours  claim"
+    for lack in lacks:
+        needed = "-" if lack.needed is None else str(lack.needed)
+        cost = "-" if lack.seconds is None else hours(lack.seconds)
+        yield f"{lack.n:5}{needed:>6}{cost:>8}  {lack.claim}"
+        yield from textwrap.wrap(
+            lack.what, WIDTH, initial_indent=" " * 21, subsequent_indent=" " * 21, max_lines=2
+        )
+    known = [lack.seconds for lack in lacks if lack.seconds is not None]
+    yield f"{len(lacks)} open claims; {len(known)} could be settled, in {hours(sum(known))} core hours if each alone"
+
+
+def to_json(lacks: Iterable[Lack]) -> list[dict[str, Any]]:
+    """Return what is lacking as JSON-able data: the stable output of `cnf-bench power --json`."""
+    return [asdict(lack) for lack in lacks]
