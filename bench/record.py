@@ -191,7 +191,7 @@ def write(folder: Path, record: Record) -> Path:
     Raises:
         Unwritable: the folder is read-only or full, or a link is in the way.
     """
-    path = record_path(folder, record.identity)
+    reserved = path = record_path(folder, record.identity)
     if loses(folder, record):
         path = path.with_name(path.name + LOSER)
     elif os.path.lexists(path):
@@ -199,7 +199,7 @@ def write(folder: Path, record: Record) -> Path:
             read(path)
         except UserError:
             files.move(path, folder, free(path.with_name(path.name + DAMAGED)), folder)
-    files.write(path, record.to_json(), folder)
+    files.write(path, record.to_json(), folder, reserved)
     return path
 
 

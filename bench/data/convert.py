@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from bench import files
 from bench.arrays import LARGEST, read_npz
+from bench.execution.processes import end_with, python
 
 MEMORY = 2**30
 SECONDS = 900
@@ -76,7 +78,7 @@ def _converted(kind: str, path: Path, folder: Path) -> Path:
     target = folder / "arrays.npz"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.data.convert", kind, str(path), str(target)],
+            [*python(), "-m", "bench.data.convert", str(os.getpid()), kind, str(path), str(target)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS,
             text=True, errors="replace",
         )  # fmt: skip
@@ -144,6 +146,7 @@ def _reader(kind: str) -> Callable[[Path, IO[bytes]], None]:
 
 if __name__ == "__main__":
     try:
-        convert(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+        end_with(int(sys.argv[1]))
+        convert(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
     except Exception as error:  # its last line is all that is told
         sys.exit(" ".join(f"{type(error).__name__}: {error}".split())[:300])
