@@ -123,7 +123,10 @@ class Record:
         return found
 
     def to_json(self) -> str:
-        """Return the record as JSON text with its checksum; a number that is not finite is written as null."""
+        """Return the record as JSON text with its checksum.
+
+        A number that is not finite is written as null, a text as far as a reader takes it.
+        """
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         body |= {
             "identity": dataclasses.asdict(self.identity),
@@ -131,17 +134,19 @@ class Record:
             "curves": {k: dataclasses.asdict(c) for k, c in self.curves.items()},
             "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
-        tree = _finite({"schema": SCHEMA, "id": self.identity.id} | body)
+        tree = _readable({"schema": SCHEMA, "id": self.identity.id} | body)
         return json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def _readable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):  # half a surrogate pair is no character
+        return value[: schema.LONGEST].encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
+        return {_readable(k): _readable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_readable(v) for v in value]
     return value
 
 

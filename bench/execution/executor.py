@@ -25,7 +25,7 @@ from bench.execution.cores import Cores, asked_for, cores, settings, threads
 from bench.execution.log import Log
 from bench.execution.plan import Job, Unavailable
 from bench.execution.processes import end_group, end_leftovers, mark, python, terminable, undisturbed
-from bench.execution.worker import command
+from bench.execution.worker import LONGEST, command
 from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.record import Record
@@ -274,7 +274,7 @@ def _post_mortem(child: Child, code: int) -> tuple[str, str]:
         return "oom", "killed by the system, most likely for want of memory"
     text = child.log.read_text(errors="replace")
     lines = [line for line in text.splitlines() if line and not line[0].isspace()]
-    return "error", f"process ended with code {code}: {lines[-1] if lines else 'no message'}"
+    return "error", f"process ended with code {code}: {lines[-1][:LONGEST] if lines else 'no message'}"
 
 
 def _end(child: Child, folder: Path) -> None:

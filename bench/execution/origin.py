@@ -21,7 +21,9 @@ def sources() -> str:
     state = hashlib.sha256()
     for package in sorted({"bench", *(module.__name__.split(".")[0] for module in papers().values())}):
         found = importlib.util.find_spec(package)
-        places = (found and found.submodule_search_locations) or ()  # of one in several places some may be the same
+        places = (
+            found and found.submodule_search_locations
+        ) or ()  # of one in several places some may be the same
         for root in sorted({Path(place).resolve() for place in places}):
             for path in sorted(root.rglob("*.py")):
                 state.update(f"{package}/{path.relative_to(root)}\0".encode())
