@@ -61,3 +61,14 @@ def opened(content: bytes, made_by: Mapping[str, str]) -> bytes:
     if other:
         raise ValueError(f"was made with another {', '.join(other)}")
     return state
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file begins as `sealed` makes them."""
+    if not path.is_file():  # a pipe would let the reader wait for ever
+        return False
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return stream.read(len(MARK)) == MARK
+    except OSError:
+        return False

@@ -17,7 +17,10 @@ from bench.execution.cores import cores
 from bench.execution.executor import RESERVED, Limits, execute, locked
 from bench.execution.origin import sources
 from bench.execution.plan import missing, plan
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.measure.load import UNFINISHED, busy_time
+from bench.registry import registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -288,3 +291,16 @@ def test_sources_are_the_same_by_whatever_ways_they_are_found(fake_paper, monkey
     once = sources.__wrapped__()
     monkeypatch.syspath_prepend(str(ROOT / "tests" / ".."))
     assert sources.__wrapped__() == once
+
+
+def test_what_somebody_else_gave_the_name_of_a_state_stays(fake_paper, tmp_path):
+    run = Run(identify(registry()["fake.train"], "sgd", "smoke", 0), tmp_path)
+    for phase in ("train", "second", "damaged"):
+        run.save_state(phase, b"state")
+    run.checkpoint("damaged").write_bytes(b"no longer one")
+    run.checkpoint("mine").write_bytes(b"of the user")
+    Run(run.identity, tmp_path).forget()  # as the parent does, which has saved none itself
+    left = sorted(p.name.split(".")[-2] for p in run.checkpoint("x").parent.iterdir())
+    assert left == ["damaged", "mine"]
+    run.forget()
+    assert [p.read_bytes() for p in run.checkpoint("x").parent.iterdir()] == [b"of the user"]
