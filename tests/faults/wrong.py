@@ -105,7 +105,7 @@ def a_record_under_another_name(box: Box) -> None:
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
-    "value": ("1.0", None, True, [], {}, "NaN", 1e999),
+    "value": ("1.0", None, True, [], {}, "NaN"),
     "unit": ("seconds", 3, None),
     "protocol": ("", "  ", None, 3),
     "n": (-1, 1.5, "3", True),
@@ -123,7 +123,7 @@ def metrics_of_other_types(box: Box) -> None:
         for value in values:
             path.write_text(whole)
             changed(path, put("metrics", "max_error", key, value))
-            box.refused(lambda: read(path), "metrics" if value != 1e999 else "")
+            box.refused(lambda: read(path), "metrics")
     box.call("claims", folder, code=3, says=path.name)
     path.write_text(whole)
 
