@@ -10,14 +10,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from bench.errors import Unwritable, UserError
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -93,6 +93,16 @@ def remove(path: Path, root: Path) -> bool:
             os.unlink(path.name, dir_fd=folder)
             return True
     return False
+
+
+def remove_drafts(paths: Iterable[Path], root: Path) -> None:
+    """Remove what killed processes had not finished of some files below `root`."""
+    wanted = set(paths)
+    for folder in {path.parent for path in wanted}:
+        for left in folder.glob(".*.part"):
+            draft = _DRAFT.fullmatch(left.name)
+            if draft and folder / draft[1] in wanted:
+                remove(left, root)
 
 
 def move(path: Path, root: Path, target: Path, other: Path) -> None:

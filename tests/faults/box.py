@@ -189,7 +189,7 @@ class Box:
             self.count("unclear", f"{what}: traceback: {ended.err[-300:]}")
         elif _CONTROL.search(text):
             self.count("unclear", f"{what}: control characters are printed")
-        elif ended.code == 2 and not re.search("^(cnf-bench: |Usage:)", ended.err, re.MULTILINE):
+        elif ended.code == 2 and not says and not re.search("^(cnf-bench: |Usage:)", ended.err, re.MULTILINE):
             self.count("unclear", f"{what}: {ended.err[-300:]!r} is no message of ours")
         words = [says] if isinstance(says, str) else says
         for word in words:

@@ -15,12 +15,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
 
+import pooch
+
 from bench.data import registry
 from bench.data.registry import DataFile, DataSet
 from faults.box import Box, attack, bound, processes, wait_for
 
 KIND = "data"
 GOOD = b"alpha" * 1000
+pooch.get_logger().disabled = True
 SHA = f"sha256:{hashlib.sha256(GOOD).hexdigest()}"
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -39,12 +39,15 @@ def a_disk_that_is_full_from_the_start(box: Box) -> None:
 
 @attack(KIND)
 def a_log_that_fills_the_disk(box: Box) -> None:
-    """Run what prints more than a small disk has room for: the record is there all the same."""
+    """Run what prints more than a small disk has room for: a record all the same, or no run where it has no room."""
     body = "for i in range(300): os.write(2, b'%06d' % i * 8192)"
-    for size in ("128k", "192k", "256k", "320k"):
+    for size in ("300k", "400k", "500k", "600k"):
         out = box.folder / f"out{size}"
         box.call(*RUN[:-1], out, code=0, before=small_disk(out, size), env=paper(box, body))
         box.check(statuses(out) == ["done"], f"a disk of {size}: {statuses(out)}", "lost")
+    box.call(
+        *RUN, code=2, says="cannot write", before=small_disk(box.folder / "out", "100k"), env=paper(box, body)
+    )
 
 
 @attack(KIND)
@@ -119,7 +122,7 @@ def the_present_folder_vanishes(box: Box) -> None:
                  ("show", "x")):  # fmt: skip
         here = box.folder / "here"
         here.mkdir()
-        box.call(*verb, code=(0, 2), before=["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh"], cwd=here)
+        box.call(*verb, code=(0, 2, 3), before=["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh"], cwd=here)
 
 
 @attack(KIND)
@@ -159,7 +162,7 @@ def drafts_of_killed_runs(box: Box) -> None:
     for path in (
         *drafts,
         folder / f".manifest.json.{'0' * 16}.part",
-        folder / f"tables/.x.md.{'0' * 16}.part",
+        folder / f"tables/.claims.md.{'0' * 16}.part",
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a part")
