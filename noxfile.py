@@ -53,6 +53,20 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Attack the command and the library as a hostile or unlucky user would; `-- --rounds 200` kills more often."""
+    install(session, "test")
+    session.run("python", "tests/faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hand damaged inputs to every parser; `-- --count 20000` takes more of them."""
+    install(session, "test")
+    session.run("python", "tests/fuzz", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check format and style, and that docstrings and signatures agree."""
     session.install("--quiet", "-c", "constraints.txt", "ruff")

@@ -5,18 +5,20 @@ The folder itself may be a link; below it none is followed, and only plain files
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from bench.errors import Unwritable, UserError
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -25,15 +27,51 @@ def is_draft(name: str) -> bool:
     return _DRAFT.fullmatch(name) is not None
 
 
-def write(path: Path, content: str | bytes, root: Path) -> None:
+def reserve(path: Path, size: int, root: Path) -> None:
+    """Keep room on the disk for a file that is still to be written, in place of what was kept for it.
+
+    Raises:
+        Unwritable: see `write`.
+    """
+    draft = _reserved(path)
+    with _told(path), _folder(path, root, make=True) as folder:
+        _refuse_others(path, folder)
+        with suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=folder)
+        handle = os.open(draft, _NEW, 0o644, dir_fd=folder)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle, 0, size)
+            else:
+                os.write(handle, bytes(size))
+        except OSError:
+            os.unlink(draft, dir_fd=folder)
+            raise
+        finally:
+            os.close(handle)
+
+
+def release(path: Path, root: Path) -> None:
+    """Give up the room that is kept for a file, where there is any."""
+    remove(path.with_name(_reserved(path)), root)
+
+
+def write(path: Path, content: str | bytes, root: Path, reserved: Path | None = None) -> None:
     """Write a file below `root` so that a reader sees the old or the new content, never a part.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        root: the folder that a person named.
+        reserved: the file for which room was kept, beside this one; its room is used.
 
     Raises:
         Unwritable: a link or another thing than a file is in the way, or the folder is read-only or full.
     """
     data = content.encode() if isinstance(content, str) else content
-    with _draft(path, root) as stream:
+    with _draft(path, root, reserved) as stream:
         stream.write(data)
+        stream.truncate()
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -55,6 +93,16 @@ def remove(path: Path, root: Path) -> bool:
             os.unlink(path.name, dir_fd=folder)
             return True
     return False
+
+
+def remove_drafts(paths: Iterable[Path], root: Path) -> None:
+    """Remove what killed processes had not finished of some files below `root`."""
+    wanted = set(paths)
+    for folder in {path.parent for path in wanted}:
+        for left in folder.glob(".*.part"):
+            draft = _DRAFT.fullmatch(left.name)
+            if draft and folder / draft[1] in wanted:
+                remove(left, root)
 
 
 def move(path: Path, root: Path, target: Path, other: Path) -> None:
@@ -111,13 +159,19 @@ def read(path: Path, limit: int) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
+def _reserved(path: Path) -> str:
+    """Return the name of the draft that keeps room for a file."""
+    return f".{path.name}.{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.part"
+
+
 @contextmanager
-def _draft(path: Path, root: Path) -> Iterator[IO[bytes]]:
-    """Open a new file under another name, and give it the right one once the block has ended well."""
-    draft = f".{path.name}.{secrets.token_hex(8)}.part"
+def _draft(path: Path, root: Path, reserved: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file under another name, and give it the right one once the block has ended well."""
+    draft, flags = f".{path.name}.{secrets.token_hex(8)}.part", _NEW
     with _told(path), _folder(path, root, make=True) as folder:
         _refuse_others(path, folder)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        if reserved is not None and _kind(_reserved(reserved), folder) is not None:
+            draft, flags = _reserved(reserved), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with os.fdopen(os.open(draft, flags, 0o644, dir_fd=folder), "wb") as stream:
                 yield stream

@@ -19,7 +19,17 @@ from bench import files, torch_files
 from bench.errors import Unwritable, UserError
 from bench.identity import Identity, digest, migrated
 from bench.models import model_path, packed
-from bench.record import Curve, Measured, Record, describe, record_path, records_root, write, write_arrays
+from bench.record import (
+    Curve,
+    Measured,
+    Record,
+    describe,
+    read,
+    record_path,
+    records_root,
+    write,
+    write_arrays,
+)
 from bench.registry import registry
 from bench.schema import LARGEST, check, parse
 
@@ -39,7 +49,7 @@ class Migrated(NamedTuple):
 
 
 def migrate_folder(folder: Path) -> Migrated:
-    """Rewrite every record of schema 1 below a folder; a second call finds none.
+    """Rewrite every record of schema 1 below a folder; a second call finds none, and ends what one that was cut began.
 
     Raises:
         UserError: no such folder, or it can not be written.
@@ -65,11 +75,13 @@ def _migrate_file(folder: Path, path: Path) -> bool:
         return False
     record, arrays = migrate(tree)
     check(parse(record.to_json().encode()))
-    if record_path(folder, record.identity).exists():
-        raise UserError("there is a record of today's schema of the same run")
-    if arrays:
-        write_arrays(folder, record.identity, arrays)
-    write(folder, record)
+    place = record_path(folder, record.identity)
+    if not place.exists():
+        if arrays:
+            write_arrays(folder, record.identity, arrays)
+        write(folder, record)
+    elif read(place).to_json() != record.to_json():  # else a call that was cut in the middle wrote it
+        raise UserError("there is another record of today's schema of the same run")
     _rename_model(folder, path, record.identity)
     files.remove(path, folder)
     return True

@@ -126,7 +126,10 @@ class Record:
         return found
 
     def to_json(self) -> str:
-        """Return the record as JSON text with its checksum; a number that is not finite is written as null."""
+        """Return the record as JSON text with its checksum.
+
+        A number that is not finite is written as null, a text as far as a reader takes it.
+        """
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         body |= {
             "identity": dataclasses.asdict(self.identity),
@@ -134,17 +137,19 @@ class Record:
             "curves": {k: dataclasses.asdict(c) for k, c in self.curves.items()},
             "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
-        tree = _finite({"schema": SCHEMA, "id": self.identity.id} | body)
+        tree = _readable({"schema": SCHEMA, "id": self.identity.id} | body)
         return json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def _readable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):  # half a surrogate pair is no character
+        return value[: schema.LONGEST].encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
+        return {_readable(k): _readable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [_readable(v) for v in value]
     return value
 
 
@@ -203,7 +208,7 @@ def write(folder: Path, record: Record) -> Path:
     Raises:
         Unwritable: the folder is read-only or full, or a link is in the way.
     """
-    path = record_path(folder, record.identity)
+    reserved = path = record_path(folder, record.identity)
     if loses(folder, record):
         path = path.with_name(path.name + LOSER)
     elif os.path.lexists(path):
@@ -211,7 +216,7 @@ def write(folder: Path, record: Record) -> Path:
             read(path)
         except UserError:
             files.move(path, folder, free(path.with_name(path.name + DAMAGED)), folder)
-    files.write(path, record.to_json(), folder)
+    files.write(path, record.to_json(), folder, reserved)
     return path
 
 

@@ -23,7 +23,7 @@ def papers() -> dict[str, Any]:
     """Return the modules that declare experiments, by paper, found by entry point `cnf_bench.papers`.
 
     Raises:
-        UserError: a declared module cannot be imported.
+        UserError: a declared module cannot be imported, or declares other things than experiments.
     """
     found = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
     return {entry.name: _load(entry) for entry in found}
@@ -31,16 +31,40 @@ def papers() -> dict[str, Any]:
 
 def _load(entry: importlib.metadata.EntryPoint) -> Any:
     try:
-        return entry.load()
-    except ImportError as error:
+        module = entry.load()
+    except (Exception, SystemExit) as error:  # a paper's own code can fail in any way
         raise UserError(
-            f"paper {entry.name!r} ({entry.value}) cannot be imported: {error}; reinstall it"
+            f"paper {entry.name!r} ({entry.value}) cannot be imported: {_told(error)}; reinstall it"
         ) from error
+    declared = getattr(module, "EXPERIMENTS", None)
+    if not isinstance(declared, tuple | list) or not all(isinstance(e, Experiment) for e in declared):
+        raise UserError(f"paper {entry.name!r} ({entry.value}) has no tuple EXPERIMENTS; reinstall it")
+    builders = getattr(module, "BUILDERS", ())
+    if not isinstance(builders, tuple | list) or not all(isinstance(name, str) for name in builders):
+        raise UserError(f"paper {entry.name!r} ({entry.value}): its BUILDERS are no texts; reinstall it")
+    return module
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def registry() -> dict[str, Experiment]:
-    """Return every declared experiment by name."""
-    return {e.name: e for module in papers().values() for e in module.EXPERIMENTS}
+    """Return every declared experiment by name.
+
+    Raises:
+        UserError: two papers declare the same name, or one cannot be imported.
+    """
+    found: dict[str, Experiment] = {}
+    owners: dict[str, str] = {}
+    for paper, module in papers().items():
+        for experiment in module.EXPERIMENTS:
+            if owners.setdefault(experiment.name, paper) != paper:
+                raise UserError(
+                    f"papers {owners[experiment.name]!r} and {paper!r} both declare {experiment.name}; remove one"
+                )
+            found[experiment.name] = experiment
+    return found
 
 
 def builders() -> frozenset[str]:

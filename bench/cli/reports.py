@@ -22,14 +22,18 @@ def report(
     from bench.report.build import publish
 
     chosen = given(folders)
+    found = find(chosen)
     if check:
         from bench.verify import stale_files
 
         stale = stale_files(chosen, out)
         for name in stale:
             typer.echo(f"would change: {out / name}")
-        raise typer.Exit(1 if stale else 0)
-    found = find(chosen)
+        tell_doubles(found)
+        if stale:
+            raise typer.Exit(1)
+        end_with(found.bad)
+        return
     typer.echo(publish(found, out))
     tell_doubles(found)
     end_with(found.bad)

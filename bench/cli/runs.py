@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import Folders, Json, end_with, given
+from bench.cli.options import Folders, Json, end_with, given, tell_doubles
 from bench.errors import UserError
 from bench.text import plain
 
@@ -111,7 +111,7 @@ def run(
                 counts = execute(ready, out, limits, display)
             except KeyboardInterrupt as error:
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
-                raise typer.Exit(143 if isinstance(error, Terminated) else 130) from None
+                raise typer.Exit(128 + error.number if isinstance(error, Terminated) else 130) from None
     typer.echo(f"records: {out / 'records'}")
     if ends is not None:
         call = Call(tier, planned, missing(planned, out, device), jobs, frozenset(absent))
@@ -179,6 +179,7 @@ def status(folders: Folders = None, as_json: Json = False) -> None:
     else:
         for line in summary(rows):
             typer.echo(plain(line))
+    tell_doubles(found)
     end_with(found.bad)
 
 
@@ -186,8 +187,12 @@ def migrate(
     folder: Annotated[Path, typer.Argument(help="Folder with records of schema 1.")],
 ) -> None:
     """Rewrite records of schema 1 as records of today's schema; what they measured stays as it is."""
+    from bench.execution.executor import locked
     from bench.migrate import migrate_folder
 
-    done, bad = migrate_folder(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
+    with locked(folder):
+        done, bad = migrate_folder(folder)
     typer.echo(f"{done} records migrated in {folder}")
     end_with(bad)

@@ -9,19 +9,22 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import files
 from bench.arrays import LARGEST, read_npz
+from bench.execution.processes import end_with, python
 
 MEMORY = 2**30
 SECONDS = 900
@@ -50,12 +53,32 @@ def frame(path: Path) -> dict[str, NDArray[np.float64]]:
     return dict(zip(names, columns.values(), strict=True))
 
 
+def cifar10(path: Path, split: str) -> dict[str, NDArray[np.generic]]:
+    """Return `bench.data.cifar.arrays_of` of a file.
+
+    Raises:
+        ValueError: it can not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return read_npz(_converted(f"cifar10-{split}", path, Path(folder)))
+
+
+def hdf5(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Return the parts `train`, `validation` and `test` of an HDF5 file, as float64.
+
+    Raises:
+        ValueError: it can not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return read_npz(_converted("hdf5", path, Path(folder)))
+
+
 def _converted(kind: str, path: Path, folder: Path) -> Path:
     """Return the file that a child has written from another."""
     target = folder / "arrays.npz"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.data.convert", kind, str(path), str(target)],
+            [*python(), "-m", "bench.data.convert", str(os.getpid()), kind, str(path), str(target)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS,
             text=True, errors="replace",
         )  # fmt: skip
@@ -67,12 +90,11 @@ def _converted(kind: str, path: Path, folder: Path) -> Path:
     return target
 
 
-def _packed(columns: dict[object, NDArray[np.generic]]) -> bytes:
+def _save_named(stream: IO[bytes], columns: dict[object, NDArray[np.generic]]) -> None:
+    """Write columns in their order, as float64, and their names, which may be no names of files."""
     names = np.frombuffer(json.dumps([str(name) for name in columns]).encode(), np.uint8)
-    buffer = io.BytesIO()
     numbered = {str(i): column.astype(np.float64) for i, column in enumerate(columns.values())}
-    np.savez(buffer, allow_pickle=False, **numbered, **{NAMES: names})
-    return buffer.getvalue()
+    np.savez(stream, allow_pickle=False, **numbered, **{NAMES: names})
 
 
 def _limit(size: int) -> None:
@@ -87,27 +109,44 @@ def _limit(size: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def main() -> None:
-    """Write the arrays of a file to another; the process of one conversion."""
-    kind, path, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+def convert(kind: str, path: Path, target: Path) -> None:
+    """Write the arrays of a file to another, in a process whose limits are set from here on."""
+    read = _reader(kind)
+    _limit(path.stat().st_size)
+    with target.open("wb") as stream:
+        read(path, stream)
+
+
+def _reader(kind: str) -> Callable[[Path, IO[bytes]], None]:
+    """Return what reads a kind of file and writes its arrays; what it needs is imported before limits hold."""
     if kind == "checkpoint":
         import torch
 
         from bench.data.checkpoint import arrays_of
 
         torch.set_num_threads(1)
-        _limit(path.stat().st_size)
-        content = arrays_of(path)
-    else:
+
+        def weights(path: Path, stream: IO[bytes]) -> None:
+            stream.write(arrays_of(path))
+
+        return weights
+    if kind == "frame":
         from bench.data.legacy_pandas import read_old_frame
 
-        _limit(path.stat().st_size)
-        content = _packed(read_old_frame(path))
-    target.write_bytes(content)
+        return lambda path, stream: _save_named(stream, read_old_frame(path))
+    if kind == "hdf5":
+        from bench.data.hdf5 import parts_of
+
+        return lambda path, stream: np.savez(stream, allow_pickle=False, **parts_of(path))
+    from bench.data.cifar import arrays_of as batches_of
+
+    split = kind.removeprefix("cifar10-")
+    return lambda path, stream: np.savez(stream, allow_pickle=False, **batches_of(path, split))
 
 
 if __name__ == "__main__":
     try:
-        main()
+        end_with(int(sys.argv[1]))
+        convert(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
     except Exception as error:  # its last line is all that is told
         sys.exit(" ".join(f"{type(error).__name__}: {error}".split())[:300])

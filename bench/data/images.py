@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import math
-import pickle
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,13 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data import registry
+from bench.data.convert import cifar10
 from bench.errors import UserError
 
 Paths = Mapping[str, Path]
 Arrays = tuple[Tensor, Tensor]
 
 UNPACKED = 2**27
-"""Bytes that a gzipped file of images, or one member of an archive, may unpack to."""
+"""Bytes that a gzipped file of images may unpack to."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,16 @@ def load_cifar10(split: str, paths: Paths) -> Arrays:
 
     Raises `UserError`: unknown split or malformed archive.
     """
-    wanted = _of_split(split, train=tuple(f"data_batch_{i}" for i in range(1, 6)), test=("test_batch",))
     path = paths["cifar10/cifar-10-python.tar.gz"]
     try:
-        batches = _read_batches(path, wanted)
-        images = np.concatenate([batches[name][b"data"] for name in wanted]).reshape(-1, 3, 32, 32)
-        labels = np.concatenate([batches[name][b"labels"] for name in wanted])
+        arrays = cifar10(path, _of_split(split, train="train", test="test"))
+        images, labels = arrays["data"].reshape(-1, 3, 32, 32), arrays["labels"]
+    except UserError:
+        raise
     except Exception as fault:  # a damaged archive can fail in any way
         reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:200]
         raise UserError(f"{path} is not CIFAR-10's Python archive ({reason}): fetch it again") from fault
-    return torch.from_numpy(images), torch.from_numpy(labels).long()
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def load_digits(split: str, paths: Paths) -> Arrays:
@@ -192,26 +190,3 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             f"{path} holds {len(content) - header} bytes but announces {math.prod(shape)}: fetch it again"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
-
-
-def _read_batches(path: Path, wanted: tuple[str, ...]) -> dict[str, dict[bytes, Any]]:
-    """Unpickle the named members in one pass; a seek back would decompress the archive again."""
-    with tarfile.open(path, "r|gz") as archive:
-        return {
-            Path(member.name).name: _ArrayUnpickler(io.BytesIO(stream.read()), encoding="bytes").load()
-            for member in archive
-            if Path(member.name).name in wanted
-            and member.isfile()
-            and member.size <= UNPACKED
-            and (stream := archive.extractfile(member))
-        }
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of numpy arrays and plain containers: the three globals that an array needs, no other."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        allowed = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
-        if module.partition(".")[0] == "numpy" and name in allowed:
-            return allowed[name]
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}")

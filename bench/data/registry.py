@@ -6,19 +6,29 @@ folder named by `CNF_BENCH_CACHE`, else `cnf-bench` in the user's cache director
 A checksum is `kind:digest`: `sha256`, `md5`, or `git`, the id that git gives to a file's content. A file of an
 archive may have none; then only the archive's is known, and it holds for what `fetch` extracts, not for a file put
 there by hand.
+
+| limit of a download | value |
+|---|---|
+| size | that which is registered, else `LARGEST` bytes |
+| time in all | `SECONDS` |
+| time without any | `SILENCE` seconds |
 """
 
 from __future__ import annotations
 
 import difflib
+import fcntl
 import hashlib
 import io
 import os
+import re
+import secrets
+import shutil
 import tarfile
-import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,11 +39,16 @@ from bench.data.convert import checkpoint
 from bench.errors import UserError
 
 LARGEST = 2**35
-"""Bytes that a file of a data set may have."""
+"""Bytes that a file of a data set may have, where its size is not registered."""
+SECONDS = 6 * 3600.0
+"""Time that the download of a file may take."""
+SILENCE = 30.0
+"""Seconds in which some of it must come."""
 
 WRONG, UNREADABLE = BAD = ("wrong checksum", "can not be read")
 """What is wrong with a file of a data set that is here."""
 
+_PART = re.compile(r"\.part-[0-9a-f]{16}")
 _KINDS = ("sha256", "md5", "git")
 
 
@@ -185,10 +200,11 @@ class DataSet:
             try:
                 with _scratch() as folder:
                     if file.checkpoint:
-                        _retrieve(mirror + file.checkpoint, None, folder / "checkpoint")
+                        _retrieve(mirror + file.checkpoint, None, folder / "checkpoint", LARGEST)
                         _store(io.BytesIO(checkpoint(folder / "checkpoint")), file)
                     else:
-                        _retrieve(mirror + target.name, file.checksum, folder / target.name)
+                        most = file.bytes or LARGEST
+                        _retrieve(mirror + target.name, file.checksum, folder / target.name, most)
                         files.adopt(folder / target.name, target, cache_folder())
                 return target
             except (OSError, ValueError) as fault:  # no network, no space, a wrong checksum
@@ -198,12 +214,42 @@ class DataSet:
         raise UserError(f"{file.path} could not be downloaded; {by_hand} ({reason})")
 
 
-def _retrieve(url: str, checksum: str | None, target: Path) -> None:
-    """Download a file under a temporary name and rename it once its checksum, where given, agreed."""
+def _retrieve(url: str, checksum: str | None, target: Path, most: int) -> None:
+    """Download a file of at most so many bytes under a temporary name and rename it once its checksum agreed."""
     import pooch
 
-    downloader = pooch.HTTPDownloader(chunk_size=1 << 20)
-    pooch.retrieve(url, checksum, target.name, target.parent, downloader=downloader)
+    def downloaded(url: str, place: str, pooch: object) -> None:
+        _stream(url, Path(place), most)
+
+    pooch.retrieve(url, checksum, target.name, target.parent, downloader=downloaded)
+
+
+def _stream(url: str, place: Path, most: int) -> None:
+    """Write to a file what an address gives.
+
+    Raises:
+        OSError: it gives nothing.
+        ValueError: it gives too much, or not in time.
+    """
+    import ssl
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    import certifi
+
+    end = time.monotonic() + SECONDS
+    request = Request(url, headers={"User-Agent": "cnf-bench"})
+    trusted = ssl.create_default_context(cafile=certifi.where())
+    try:
+        with urlopen(request, timeout=SILENCE, context=trusted) as answer, place.open("wb") as stream:
+            while block := answer.read1(1 << 20):
+                stream.write(block)
+                if stream.tell() > most:
+                    raise ValueError(f"it has more than {most} bytes")
+                if time.monotonic() > end:
+                    raise ValueError(f"it took more than {SECONDS:g} s")
+    except HTTPException as fault:
+        raise OSError(f"{type(fault).__name__}: {fault}") from fault
 
 
 def names() -> list[str]:
@@ -274,10 +320,44 @@ def _store(content: IO[bytes], file: DataFile) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Make a folder in the cache that is gone after the block."""
+    """Make a folder in the cache that is gone after the block; those that killed processes left go before."""
     cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=cache_folder()) as folder:
-        yield Path(folder)
+    for left in cache_folder().glob(".part-*"):
+        if _PART.fullmatch(left.name):
+            with suppress(OSError), _held(left):
+                shutil.rmtree(left)
+    while True:
+        folder = cache_folder() / f".part-{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        with ExitStack() as holding:
+            try:
+                holding.enter_context(_held(folder))
+            except (
+                BlockingIOError,
+                FileNotFoundError,
+            ):  # another process has just taken it for one that was left
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process, which all others see until it ends.
+
+    Raises `BlockingIOError`: another one holds it; `FileNotFoundError`: it is gone.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(handle), folder.stat()):
+            raise FileNotFoundError
+        yield
+    finally:
+        os.close(handle)
 
 
 @cache

@@ -17,7 +17,7 @@ All arithmetic is float64 on the files' values. The papers' code casts what come
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from bench.arrays import read_npy
 from bench.data import registry
-from bench.data.convert import frame
+from bench.data.convert import frame, hdf5
 from bench.errors import UserError
 
 Rows = NDArray[np.float64]
@@ -204,12 +204,9 @@ def _heldout(paths: Paths) -> TabularSet:
 
 
 def _bsds300(paths: Paths) -> TabularSet:
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError as fault:
-        raise MissingLibrary("BSDS300 is an HDF5 file: `python -m pip install h5py`") from fault
-    with h5py.File(paths["BSDS300/BSDS300.hdf5"], "r") as file:
-        return TabularSet(*(np.asarray(file[part], np.float64) for part in ("train", "validation", "test")))
+    if importlib.util.find_spec("h5py") is None:
+        raise MissingLibrary("BSDS300 is an HDF5 file: `python -m pip install h5py`")
+    return TabularSet(**hdf5(paths["BSDS300/BSDS300.hdf5"]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,15 +25,18 @@ from bench.execution.budget import ENDED, Budget
 from bench.execution.cores import Cores, asked_for, cores, settings, threads
 from bench.execution.log import Log
 from bench.execution.plan import Job, Unavailable
-from bench.execution.processes import end_group, end_leftovers, mark, terminable
+from bench.execution.processes import end_group, end_leftovers, mark, python, terminable, undisturbed
 from bench.execution.run import checkpoint_paths
-from bench.execution.worker import command
+from bench.execution.worker import LONGEST, command
 from bench.measure.load import Load, unfinished
 from bench.measure.memory import QUIET_ENVIRONMENT
 from bench.record import Record
 
 IMPORT_LIMIT = 300.0
 """Seconds a child may take until its imports are done; only then does its own time limit start."""
+
+RESERVED = 2**18
+"""Bytes that are kept free for a run's record, so that nothing it writes before can cost it."""
 
 DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 """What cuBLAS needs to give the same result every time."""
@@ -143,7 +145,7 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
     to end in time, the first such one; what still goes on when it ends is interrupted.
 
     Raises:
-        UserError: a record cannot be written, or `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` is nonsense.
+        UserError: a record cannot be written or has no room, or `OMP_NUM_THREADS` or `OMP_WAIT_POLICY` is nonsense.
         KeyboardInterrupt: after the children are ended; a `Terminated` where it was SIGTERM.
     """
     machine = cores()
@@ -174,15 +176,17 @@ def execute(jobs: Sequence[Job], folder: Path, limits: Limits, listener: Listene
                         del running[pid]
                 for child in running.values():
                     if time.monotonic() > child.deadline:
-                        _kill(child)
+                        _kill(child, folder)
                     elif limits.budget and time.monotonic() > limits.budget.ends and _goes_on(child):
                         child.stopped = True
-                        _kill(child)
+                        _kill(child, folder)
         except BaseException as error:
-            for child in running.values():
-                _kill(child)
-                if child.status is None and isinstance(error, KeyboardInterrupt):
-                    _write_end(child, folder, "interrupted", "interrupted by the user")
+            with undisturbed():
+                for child in running.values():
+                    _kill(child, folder)
+                    if child.status is None and isinstance(error, KeyboardInterrupt):
+                        _write_end(child, folder, "interrupted", "interrupted by the user")
+                    files.release(records.record_path(folder, child.job.identity), folder)
             raise
     return counts
 
@@ -215,16 +219,17 @@ def _start(
         "memory_limit": limits.memory,
     }
     threads_of = settings(place.threads, os.environ)
+    files.reserve(records.record_path(folder, identity), RESERVED, folder)
     printed = Log(files.create(log, folder))
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.execution.worker"],
+        [*python(), "-m", "bench.execution.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=printed.writer,
         text=True,
         errors="replace",
         start_new_session=True,
-        env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | threads_of | mark(folder),
+        env=os.environ | QUIET_ENVIRONMENT | DETERMINISTIC | threads_of | mark(folder, identity.id),
     )
     printed.begin()
     assert process.stdin is not None
@@ -269,13 +274,14 @@ def _handle(
         child.deadline = time.monotonic() + 10.0
         listener(child.job, event)
     elif kind == "exit":
-        end_group(child.process.pid)  # what it started and did not wait for
+        _end(child, folder)  # what it started and did not wait for
         child.printed.end()
         if child.status is None:
             child.status, message = _post_mortem(child, event["code"])
             path = _write_end(child, folder, child.status, message)
             end = {"event": "end", "status": child.status, "message": message, "path": str(path)}
             listener(child.job, end)
+        files.release(records.record_path(folder, child.job.identity), folder)
         return child.status
     return None
 
@@ -290,15 +296,21 @@ def _post_mortem(child: Child, code: int) -> tuple[str, str]:
         return "oom", "killed by the system, most likely for want of memory"
     text = child.log.read_text(errors="replace")
     lines = [line for line in text.splitlines() if line and not line[0].isspace()]
-    return "error", f"process ended with code {code}: {lines[-1] if lines else 'no message'}"
+    return "error", f"process ended with code {code}: {lines[-1][:LONGEST] if lines else 'no message'}"
 
 
-def _kill(child: Child) -> None:
+def _end(child: Child, folder: Path) -> None:
+    """End the processes of a run, those that have left its session too."""
+    end_group(child.process.pid)
+    end_leftovers(folder, child.job.identity.id)
+
+
+def _kill(child: Child, folder: Path) -> None:
     """End a child, having seen what else ran meanwhile."""
     if child.load:
         child.environment |= child.load.end()
         child.load = None
-    end_group(child.process.pid)
+    _end(child, folder)
 
 
 def _write_end(child: Child, folder: Path, status: str, message: str) -> Path:

@@ -21,7 +21,10 @@ def sources() -> str:
     state = hashlib.sha256()
     for package in sorted({"bench", *(module.__name__.split(".")[0] for module in papers().values())}):
         found = importlib.util.find_spec(package)
-        for root in map(Path, (found and found.submodule_search_locations) or ()):
+        places = (
+            found and found.submodule_search_locations
+        ) or ()  # of one in several places some may be the same
+        for root in sorted({Path(place).resolve() for place in places}):
             for path in sorted(root.rglob("*.py")):
                 state.update(f"{package}/{path.relative_to(root)}\0".encode())
                 state.update(hashlib.sha256(path.read_bytes()).digest())
@@ -58,3 +61,14 @@ def opened(content: bytes, made_by: Mapping[str, str]) -> bytes:
     if other:
         raise ValueError(f"was made with another {', '.join(other)}")
     return state
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file begins as `sealed` makes them."""
+    if not path.is_file():  # a pipe would let the reader wait for ever
+        return False
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return stream.read(len(MARK)) == MARK
+    except OSError:
+        return False

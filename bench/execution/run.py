@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import files
 from bench.errors import UserError
-from bench.execution.origin import opened, origin, sealed
+from bench.execution.origin import is_sealed, opened, origin, sealed
 from bench.identity import Identity
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
@@ -41,6 +41,7 @@ class Run:
         self.notes: list[str] = []
         self._model: bytes | None = None
         self._saved: set[str] = set()
+        self._asked: set[Path] = set()
         self._events = events
         self._last_event = 0.0
 
@@ -137,12 +138,14 @@ class Run:
         run starts afresh, and its record says so: no run mixes two implementations.
         """
         path = self.checkpoint(phase)
+        self._asked.add(path)
         if not path.is_file() or (phase not in self._saved and not self._states_fit):
             return None
         return opened(files.read(path, LARGEST), self._origin)
 
     def save_state(self, phase: str, state: bytes) -> None:
         """Keep the state of one of the run's trainings in place of its last one."""
+        self._asked.add(self.checkpoint(phase))
         files.write(self.checkpoint(phase), sealed(state, self._origin), self.folder)
         self._saved.add(phase)
 
@@ -173,9 +176,10 @@ class Run:
         synchronize(self.device)
 
     def forget(self) -> None:
-        """Remove the state of every training of this run."""
+        """Remove the state of every training of this run; what somebody else gave the name of one stays."""
         for path in checkpoint_paths(self.folder, self.identity):
-            files.remove(path, self.folder)
+            if path in self._asked or is_sealed(path):
+                files.remove(path, self.folder)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell the parent how far the run is; cheap enough to call at every iteration."""

@@ -26,6 +26,9 @@ from bench.record import Record
 from bench.registry import registry, resolve
 from bench.schema import STATUSES
 
+LONGEST = 1000
+"""Characters of a message that are kept."""
+
 
 def seed_libraries(run: Run, threads: int) -> None:
     """Fix thread count, determinism on CUDA, and the global generators (for library code that takes none)."""
@@ -42,8 +45,8 @@ def seed_libraries(run: Run, threads: int) -> None:
 def classify(error: BaseException) -> tuple[str, str]:
     """Return the record's status and one-line message for what ended a run."""
     if (status := getattr(error, "status", None)) in STATUSES:  # a `RunFailure`, or any library's like it
-        return status, str(error)
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
+        return status, str(error)[:LONGEST]
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:LONGEST]
     memory_words = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
     if isinstance(error, MemoryError) or any(w in str(error).lower() for w in memory_words):
         return "oom", text

@@ -42,6 +42,7 @@ def publish(out: Path, content: Mapping[str, bytes]) -> None:
     if foreign:
         raise UserError(_refusal(out, foreign))
     both = {name: [*listed.get(name, ()), *([wanted[name]] if name in wanted else [])] for name in here}
+    files.remove_drafts([out / NAME, *(out / name for name in here)], out)
     _write(out, both)
     for name, data in content.items():
         if here[name] != wanted[name]:

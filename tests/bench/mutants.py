@@ -1,8 +1,4 @@
-"""Damaged inputs for every parser: random changes of good ones, the same for the same seed.
-
-`python tests/bench/mutants.py [COUNT] [PARSER...]` tries COUNT for each and counts the ends: a value, the typed error,
-or a traceback, which is a fault of the parser.
-"""
+"""Damaged inputs for every parser: random changes of good ones, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -78,14 +74,3 @@ def of_json(content: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.5:
         return of_bytes(content, rng)
     return json.dumps(of_tree(json.loads(content), rng)).encode()
-
-
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
-
-    root = Path(__file__).parents[2]
-    sys.path[:0] = [str(root), str(root / "tests"), str(root / "tests" / "fake")]
-    from parsers import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -11,11 +11,10 @@ import random
 import shutil
 import tarfile
 import tempfile
-import time
 import tomllib
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -407,17 +406,3 @@ def attack(name: str, count: int, seed: int = 0) -> tuple[dict[str, int], list[t
                 ends["traceback"] += 1
                 bad.append((i, traceback.format_exc()))
     return ends, bad
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Attack parsers and print the counts; 1 where there was a traceback."""
-    count = int(arguments[0]) if arguments else 1000
-    faults = 0
-    for name in arguments[1:] or PARSERS:
-        start = time.perf_counter()
-        ends, bad = attack(name, count)
-        faults += len(bad)
-        print(f"{name:16} {count} tried: {ends}, {time.perf_counter() - start:.1f} s", flush=True)
-        for i, text in bad[:3]:
-            print(f"  seed {i}: " + "\n    ".join(text.strip().splitlines()[-4:]), flush=True)
-    return min(faults, 1)

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pooch
 import pytest
-import requests
 import torch
 from typer.testing import CliRunner
 
@@ -51,13 +50,13 @@ def serve(monkeypatch, answers: dict[str, bytes]) -> list[str]:
     """Replace the network by `answers` (url -> content); returns the list of the URLs asked for."""
     asked: list[str] = []
 
-    def download(self, url, output_file, pooch, check_only=False):
+    def stream(url, place, most):
         asked.append(url)
         if url not in answers:
-            raise requests.ConnectionError(f"no route\nto {url}")
-        Path(output_file).write_bytes(answers[url])
+            raise ConnectionError(f"no route\nto {url}")
+        place.write_bytes(answers[url])
 
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", download)
+    monkeypatch.setattr(registry, "_stream", stream)
     return asked
 
 
@@ -207,6 +206,57 @@ def test_a_cache_that_can_not_be_written_is_one_line(folders, monkeypatch):
     folders[1].write_text("a file where the folder should be")
     with pytest.raises(UserError, match="could not be downloaded"):
         a_set(a=b"alpha").fetch()
+
+
+class Answer(io.BytesIO):
+    """What a server sends: forty bytes, four at a time."""
+
+    def read1(self, size: int = -1) -> bytes:
+        return self.read(4)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Answer(b"alphabet" * 5))
+
+
+def test_a_download_of_the_announced_size_in_time_is_kept(server, tmp_path):
+    registry._stream("https://x.invalid/a", tmp_path / "a", 40)
+    assert (tmp_path / "a").read_bytes() == b"alphabet" * 5
+
+
+def test_a_download_that_is_too_large_is_ended(server, tmp_path):
+    with pytest.raises(ValueError, match="more than 39 bytes"):
+        registry._stream("https://x.invalid/a", tmp_path / "a", 39)
+
+
+def test_a_download_that_takes_too_long_is_ended(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "SECONDS", -1.0)
+    with pytest.raises(ValueError, match="took more than"):
+        registry._stream("https://x.invalid/a", tmp_path / "a", 40)
+
+
+def test_a_registered_size_is_the_limit_of_a_download(folders, monkeypatch):
+    limits = []
+    monkeypatch.setattr(registry, "_stream", lambda url, place, most: limits.append(most))
+    with pytest.raises(UserError):
+        a_set(a=b"alpha").fetch()
+    assert limits == [5, 5]
+
+
+def test_what_a_killed_download_left_goes_with_the_next_and_nothing_else_does(folders, monkeypatch):
+    cache = folders[1]
+    left, going_on = (put(cache, f".part-{digit * 16}/a", b"alp").parent for digit in "01")
+    mine = [put(cache, f".part-{name}", b"mine") for name in ("notes", "0123456789abcde/x", f"{'2' * 16}")]
+    serve(monkeypatch, {"https://first.invalid/a": b"alpha"})
+    with registry._held(going_on):
+        a_set(a=b"alpha").fetch()
+    assert not left.exists()
+    assert going_on.is_dir()
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 3
+    assert sorted(p.name for p in cache.glob(".part-*")) == sorted([going_on.name, *(
+        path.relative_to(cache).parts[0] for path in mine
+    )])  # fmt: skip
 
 
 # Other checksums, archives

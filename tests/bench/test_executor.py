@@ -6,15 +6,23 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from bench import files
 from bench import record as records
 from bench.errors import UserError
 from bench.execution.cores import cores
-from bench.execution.executor import Limits, execute, locked
+from bench.execution.executor import RESERVED, Limits, execute, locked
+from bench.execution.origin import sources
 from bench.execution.plan import missing, plan
+from bench.execution.run import Run
+from bench.identity import identify
 from bench.measure.load import UNFINISHED, busy_time
+from bench.registry import registry
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(patterns, folder, seeds=(0,), limits=None, tier="smoke"):
@@ -192,7 +200,7 @@ def kill_the_parent(parent, child, folder):
     parent.kill()
     parent.communicate(timeout=PATIENCE)
     wait_for(lambda: child_is_gone(child))
-    assert not list(folder.glob("records/*/*"))
+    assert not list(folder.glob("records/*/*.json"))
 
 
 def kill_the_run(parent, child, folder):
@@ -261,3 +269,38 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"), locked(tmp_path / "file" / "out"):
         pass
+
+
+def test_a_records_room_is_kept_before_a_run_prints_and_none_is_left(fake_paper, tmp_path, monkeypatch):
+    seen = []
+    sound = files.create
+
+    def create(path, root):
+        seen.extend(p.stat().st_size for p in root.glob("records/*/.*.part"))
+        return sound(path, root)
+
+    monkeypatch.setattr(files, "create", create)
+    found, _, _ = run(["fake.act/plain", "fake.act/dies"], tmp_path)
+    assert seen == [RESERVED] * 2
+    assert {r.status for r in found.values()} == {"done", "error"}
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_sources_are_the_same_by_whatever_ways_they_are_found(fake_paper, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    once = sources.__wrapped__()
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / ".."))
+    assert sources.__wrapped__() == once
+
+
+def test_what_somebody_else_gave_the_name_of_a_state_stays(fake_paper, tmp_path):
+    run = Run(identify(registry()["fake.train"], "sgd", "smoke", 0), tmp_path)
+    for phase in ("train", "second", "damaged"):
+        run.save_state(phase, b"state")
+    run.checkpoint("damaged").write_bytes(b"no longer one")
+    run.checkpoint("mine").write_bytes(b"of the user")
+    Run(run.identity, tmp_path).forget()  # as the parent does, which has saved none itself
+    left = sorted(p.name.split(".")[-2] for p in run.checkpoint("x").parent.iterdir())
+    assert left == ["damaged", "mine"]
+    run.forget()
+    assert [p.read_bytes() for p in run.checkpoint("x").parent.iterdir()] == [b"of the user"]

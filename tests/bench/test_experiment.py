@@ -1,9 +1,11 @@
 """Declarations: layers of config, selection, overrides."""
 
+import sys
 from dataclasses import dataclass
 
 import pytest
 
+from bench import registry as registry_module
 from bench.errors import UserError
 from bench.execution.plan import plan
 from bench.experiment import Experiment
@@ -116,3 +118,30 @@ def test_a_variant_may_be_offered_at_some_tiers_only():
         declare(offered={"v": ("night",)})
     with pytest.raises(UserError, match="unknown tier 'night'"):
         declare(captions={"night": "late"})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("raise ValueError('planted')", "cannot be imported: ValueError: planted"),
+        ("def :", "cannot be imported: SyntaxError"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit"),
+        ("x = 1", "has no tuple EXPERIMENTS"),
+        ("EXPERIMENTS = (1,)", "has no tuple EXPERIMENTS"),
+        ("EXPERIMENTS = ()\nBUILDERS = (3,)", "BUILDERS are no texts"),
+        ("from fake_paper.experiments import EXPERIMENTS", "'fake' and 'odd' both declare fake.act"),
+    ],
+)
+def test_a_broken_paper_is_one_line_that_names_it(fake_paper, tmp_path, monkeypatch, text, fault):
+    info = tmp_path / "odd-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[cnf_bench.papers]\nodd = odd_paper\n")
+    (tmp_path / "odd_paper.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "odd_paper", raising=False)
+    registry_module.papers.cache_clear()
+    with pytest.raises(UserError, match=fault) as error:
+        registry_module.registry()
+    assert "odd" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -141,3 +141,37 @@ def test_a_small_file_takes_little_room_whatever_the_limit(tmp_path: Path) -> No
     finally:
         tracemalloc.stop()
     assert peak < 2**20
+
+
+def test_what_takes_kept_room_takes_no_other(tmp_path: Path) -> None:
+    path, beside = tmp_path / "a" / "x.json", tmp_path / "a" / "x.json.loser"
+    for target in (path, beside):
+        files.reserve(path, 10_000, tmp_path)
+        (kept,) = (p for p in path.parent.iterdir() if p.name.startswith("."))
+        room = kept.stat()
+        assert files.is_draft(kept.name)
+        assert (room.st_size, room.st_blocks * 512 >= 10_000) == (10_000, True)
+        files.write(target, "short", tmp_path, reserved=path)
+        assert (target.stat().st_ino, target.read_text()) == (room.st_ino, "short")
+        assert not kept.exists()
+
+
+def test_room_is_kept_once_and_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for size in (10, 20):
+        files.reserve(path, size, tmp_path)
+    assert [p.stat().st_size for p in tmp_path.iterdir()] == [20]
+    for _ in range(2):
+        files.release(path, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_room_is_kept_through_no_link(own: Path) -> None:
+    out = own.parents[1] / "out"
+    files.reserve(out / "x.json", 10, out)
+    (kept,) = out.iterdir()
+    kept.unlink()
+    kept.symlink_to(own)
+    with pytest.raises(Unwritable):
+        files.write(out / "x.json", "new", out, reserved=out / "x.json")
+    assert own.read_text() == "years of work"

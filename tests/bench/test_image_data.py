@@ -141,8 +141,12 @@ def test_cifar10_batches_are_joined_in_order_whatever_the_archives(tmp_path):
         ({"readme.html": b""}, "test_batch"),
         ({"test_batch": python2_pickle({"labels": [1]})}, "data"),
         ({"test_batch": pickle.dumps({b"data": os.getcwd})}, "getcwd"),
+        (
+            {"test_batch": b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s."},
+            "its reader ended with code -11",
+        ),
     ],
-    ids=["no batch", "no images", "a function"],
+    ids=["no batch", "no images", "a function", "what overflows the stack"],
 )
 def test_malformed_cifar10_archives_are_refused(tmp_path, members, fault):
     with pytest.raises(UserError, match=f"not CIFAR-10's Python archive .*{fault}"):

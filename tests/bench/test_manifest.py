@@ -120,3 +120,18 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match="manifest"):
         publish(tmp_path, FIRST)
     assert set(tree(tmp_path)) == {NAME}
+
+
+def test_drafts_of_a_report_that_was_killed_go_with_the_next_and_nothing_else_does(tmp_path: Path) -> None:
+    drafts = [tmp_path / f".{NAME}.{'0' * 16}.part", tmp_path / "tables" / f".a.md.{'1' * 16}.part"]
+    others = [
+        tmp_path / f".thesis.md.{'0' * 16}.part",
+        tmp_path / ".index.html.part",
+        tmp_path / "tables" / ".a.md",
+    ]
+    for path in (*drafts, *others):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a part")
+    publish(tmp_path, {"index.html": b"1", "tables/a.md": b"2"})
+    assert not any(path.exists() for path in drafts)
+    assert all(path.read_text() == "a part" for path in others)

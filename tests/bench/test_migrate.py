@@ -140,3 +140,30 @@ def test_a_malformed_record_is_named_and_an_old_one_says_what_to_do(folder: Path
     assert not good.exists()
     with pytest.raises(UserError, match="no folder"):
         migrate_folder(folder / "none")
+
+
+@pytest.mark.parametrize("removed", ["nothing", "the model"])
+def test_a_call_that_was_cut_is_gone_on_with(folder: Path, removed: str) -> None:
+    (path,) = (folder / "records" / "fake.act").iterdir()
+    old, model = path.read_bytes(), folder / "models" / "fake.act" / f"{path.stem}.pt"
+    assert migrate_folder(folder) == (1, [])
+    after = {p: p.read_bytes() for p in folder.rglob("*.*") if p.is_file()}
+    path.write_bytes(old)  # as a call leaves it that ends before the last step
+    if removed == "nothing":
+        model.write_bytes(b"model")
+        after |= {p: b"model" for p in after if p.parent == model.parent}
+        next(p for p in after if p.parent == model.parent).unlink()
+    assert migrate_folder(folder) == (1, [])
+    assert {p: p.read_bytes() for p in folder.rglob("*.*") if p.is_file()} == after
+
+
+def test_another_record_in_the_place_is_kept(folder: Path) -> None:
+    (path,) = (folder / "records" / "fake.act").iterdir()
+    old = json.loads(path.read_text())
+    migrate_folder(folder)
+    old["duration_s"] = 1.0
+    path.write_text(json.dumps(old))
+    done, (bad,) = migrate_folder(folder)
+    assert done == 0
+    assert "another record of today's schema" in bad
+    assert path.exists()

@@ -12,7 +12,15 @@ import pytest
 
 from bench.execution.executor import Limits, execute, locked
 from bench.execution.plan import plan
-from bench.execution.processes import MARK, Terminated, end_leftovers, mark, terminable
+from bench.execution.processes import (
+    MARK,
+    Terminated,
+    end_leftovers,
+    mark,
+    python,
+    terminable,
+    undisturbed,
+)
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs signals and tables of Linux")
 PATIENCE = 300.0
@@ -97,17 +105,61 @@ def test_processes_of_another_folder_and_of_none_are_left_alone(tmp_path):
 
 
 def test_a_system_without_a_table_of_processes_has_no_leftovers(tmp_path):
-    assert end_leftovers(tmp_path, tmp_path / "absent") == []
+    assert end_leftovers(tmp_path, proc=tmp_path / "absent") == []
 
 
-def test_sigterm_is_an_exception_inside_and_what_it_was_outside():
-    before = signal.getsignal(signal.SIGTERM)
+@LINUX
+def test_processes_of_another_run_of_the_folder_are_left_alone(tmp_path):
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = [subprocess.Popen(sleep, env=os.environ | mark(tmp_path, run)) for run in ("a", "ab")]
+    try:
+        wait_for(lambda: len(of_folder(tmp_path)) == 2)
+        assert end_leftovers(tmp_path, "a") == [started[0].pid]
+        assert started[1].poll() is None
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
-    def ended():
+
+def test_a_child_finds_modules_in_the_present_folder_only_where_this_process_does(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for first, flags in (("", []), (str(tmp_path), []), (str(tmp_path / "bin"), ["-P"])):
+        monkeypatch.setattr(sys, "path", [first])
+        assert python() == [sys.executable, *flags]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_exception_inside_and_what_it_was_outside(number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+
+        def ended():
+            with terminable():
+                os.kill(os.getpid(), number)
+                time.sleep(60)
+
+        with pytest.raises(Terminated) as end:
+            ended()
+        assert end.value.number == number
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
         with terminable():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(60)
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
-    with pytest.raises(Terminated):
-        ended()
-    assert signal.getsignal(signal.SIGTERM) == before
+
+def test_nothing_interrupts_what_puts_things_in_order():
+    before = signal.getsignal(signal.SIGINT)
+    with undisturbed():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(signal.SIGINT) == before

@@ -9,6 +9,7 @@ from bench.errors import UserError
 from bench.identity import identify
 from bench.record import Measured, Record
 from bench.registry import registry
+from bench.schema import LONGEST
 
 
 @pytest.fixture
@@ -279,3 +280,13 @@ def test_where_records_of_one_run_differ_both_are_shown(act, tmp_path):
     assert line == f"fake.act/plain cpu seed 1: max_error is 1, in {theirs} 2"
     assert table(found.hidden).rows == (("fake.act/plain cpu seed 1", "max_error", "1", "2", str(theirs)),)
     assert table(found.hidden[:1]) is None
+
+
+def test_whatever_a_run_says_its_record_can_be_read(act, tmp_path):
+    made = Record(
+        identify(act, "plain", "cpu", 0), "error", message="half \ud800 a pair", notes=["x" * (LONGEST + 1)]
+    )
+    made.environment = {"\udfff": "\ud800"}
+    back = records.read(records.write(tmp_path, made))
+    assert (back.message, back.environment) == ("half ? a pair", {"?": "?"})
+    assert back.notes == ["x" * LONGEST]

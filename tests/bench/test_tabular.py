@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench.data import registry, tabular
+from bench.data.hdf5 import parts_of
 from bench.errors import UserError
 
 needs_miniboone = pytest.mark.skipif(
@@ -370,15 +371,24 @@ def test_bsds300_is_read_as_it_is(folder, monkeypatch):
         tabular.load("bsds300")
 
 
-def test_the_parts_of_bsds300_are_those_of_their_names(folder, monkeypatch):
+def test_the_parts_of_bsds300_are_those_of_their_names(tmp_path, monkeypatch):
     """With a stand-in for h5py: what is read is a mapping of names to arrays."""
     parts = {name: np.full((9, 3), float(i)) for i, name in enumerate(("train", "validation", "test"))}
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=lambda path, mode: nullcontext(parts)))
+    read = parts_of(tmp_path / "x")
+    assert [np.unique(read[name]).tolist() for name in ("train", "validation", "test")] == [[0], [1], [2]]
+
+
+def test_bsds300_is_read_in_a_process_of_its_own(folder, monkeypatch):
+    """One whose h5py ends it, as a damaged file can."""
     put(folder, "BSDS300/BSDS300.hdf5", b"")
-    stand_in = SimpleNamespace(File=lambda path, mode: nullcontext(parts))
-    monkeypatch.setitem(sys.modules, "h5py", stand_in)
-    expect(monkeypatch, "bsds300", 3, 9, 9, 9)
-    read = tabular.load("bsds300")
-    assert [np.unique(part).tolist() for part in (read.train, read.validation, read.test)] == [[0], [1], [2]]
+    put(folder, "modules/h5py.py", b"import os\nFile = lambda *a: os.abort()\n")
+    monkeypatch.syspath_prepend(str(folder / "modules"))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder / "modules"), os.environ.get("PYTHONPATH", "")])
+    )
+    with pytest.raises(UserError, match=r"bsds300 can not be read .*its reader ended with code -6"):
+        tabular.load("bsds300")
 
 
 def test_bsds300_without_h5py_says_what_to_install(folder, monkeypatch):

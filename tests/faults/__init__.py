@@ -1,0 +1,1 @@
+"""Attacks of a hostile or unlucky user against the real command and library, counted."""

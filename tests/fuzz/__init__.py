@@ -1,0 +1,1 @@
+"""Damaged inputs for every parser, in processes with limits, counted."""
