@@ -1,10 +1,20 @@
 """FFJORD's networks and objective."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from replications.ffjord.method import METHOD, build, in_training, objective, on_images, on_table
+from replications.ffjord.method import (
+    METHOD,
+    build,
+    build_images,
+    in_training,
+    objective,
+    on_images,
+    on_table,
+)
 from replications.ffjord.networks import TABLES
 from replications.ffjord.sizes import table_size
 from replications.flows.ode.solver import Solver
@@ -62,3 +72,20 @@ def test_training_and_test_are_integrated_as_the_config_says() -> None:
     assert (training.solver, training.divergence.kind) == (Solver("rk4", steps=4), "gaussian")
     assert (training.gradient, training.b, training.regularizers) == ("backprop", 0.0, ())
     assert (test.solver, test.divergence.kind, test.b) == (Solver("dopri5", 1e-4, 1e-6), "exact", 0.0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **g: build(2, (3,), **g), lambda **g: build_images((1, 4, 4), (3,), **g)]
+)
+def test_parameters_are_drawn_from_the_generator_by_default_of_seed_0(make: Any) -> None:
+    def drawn(**given: Any) -> Tensor:
+        return torch.cat([p.detach().flatten() for p in make(**given).parameters()])
+
+    assert torch.equal(drawn(), drawn(generator=generator(0)))
+    assert not torch.equal(drawn(), drawn(generator=generator(1)))
+
+
+def test_image_networks_have_the_widths_asked_for() -> None:
+    """Convolutions 3 x 3 from one channel to three and back, time as one more at the input of each."""
+    flow = build_images((1, 4, 4), (3,), blocks=1, scales=1)
+    assert [p.shape for p in flow.parameters() if p.dim() == 4] == [(3, 2, 3, 3), (1, 4, 3, 3)]

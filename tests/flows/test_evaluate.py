@@ -172,3 +172,21 @@ def test_evaluations_are_the_mean_over_points_of_those_of_their_batch(
     found = evaluate.likelihood(flow, x, Integration(Solver("rk4", steps=3)), batch=3)
     assert found.nfe == (6 * 10 + 38) / 7
     assert torch.equal(found.log_prob, x[:, 0].double())
+
+
+def test_a_few_points_are_solved_before_the_clock_starts_and_none_without_a_clock(
+    flow: CNF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[object] = []
+    solved = flow.log_prob
+
+    def log_prob(x: Tensor, **given: object) -> Tensor:
+        met.append(len(x))
+        return solved(x, **given)
+
+    monkeypatch.setattr(flow, "log_prob", log_prob)
+    evaluate.likelihood(flow, points(), TIGHT, batch=40, clock=lambda: met.append("clock") or 0.0)
+    assert met == [evaluate.WARMING, "clock", 40, 24, "clock"]
+    met.clear()
+    evaluate.likelihood(flow, points(), TIGHT, batch=40)
+    assert met == [40, 24]

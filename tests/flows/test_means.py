@@ -49,3 +49,8 @@ def test_a_point_has_the_evaluations_of_its_batch() -> None:
     found, nfe = counted(counter, solve, x.split(4))
     assert torch.equal(torch.cat(found), x + 1)
     assert nfe == (4 * 10 + 4 * 10 + 1 * 40) / 9
+
+
+def test_no_value_has_no_mean() -> None:
+    with pytest.raises(ValueError, match="as many positive sizes as values"):
+        mean_over_points([], [])

@@ -40,3 +40,12 @@ def test_a_first_step_is_its_formula(name: str, decay: float) -> None:
 def test_a_weight_that_nothing_pulls_decays(name: str) -> None:
     assert step(name, 0.0, 0.0) == WEIGHT
     assert step(name, 0.0, DECAY) < WEIGHT
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_fused_steps_are_taken_where_asked_for(name: str) -> None:
+    model = nn.Linear(1, 1)
+    found = [
+        Training(1, LR, name, fused=fused).build_optimizer(model).defaults["fused"] for fused in (True, False)
+    ]
+    assert found == [True, None]

@@ -32,18 +32,18 @@ def test_a_training_is_summed_up(run: Run) -> None:
         losses=[4.0] * 10 + [3.0] * 8 + [2.0, 1.0],
         seconds=[0.5] * 18 + [1.5] * 2,
         nfe_forward=[10] * 18 + [20] * 2,
-        nfe_backward=[5] * 20,
+        nfe_backward=[5] * 18 + [15] * 2,
         validations=[(10, 7.0), (20, 6.0)],
     )
     recording.record_training(run, log, "p")
     found = values(run)
     assert found["train_loss"] == 1.5  # the last tenth
-    assert (found["nfe_forward"], found["nfe_forward[end]"], found["nfe_backward"]) == (11.0, 20.0, 5.0)
+    assert (found["nfe_forward"], found["nfe_forward[end]"], found["nfe_backward"]) == (11.0, 20.0, 6.0)
     assert (found["train_time"], found["iteration_time"]) == (12.0, 0.5)
-    assert found["evaluation_time"] == pytest.approx(12 / (20 * 16))
+    assert found["evaluation_time"] == pytest.approx(12 / (20 * 17))
     assert run.metrics["train_loss"].protocol == "p/last 2 iterations"
     assert run.curves["loss"].y[:2] == (4.0, 4.0)
-    assert run.curves["nfe_backward"].y == (5.0,) * 20
+    assert run.curves["nfe_backward"].y == (5.0,) * 18 + (15.0,) * 2
     assert (run.curves["validation"].x, run.curves["validation"].y) == ((10.0, 20.0), (7.0, 6.0))
 
 

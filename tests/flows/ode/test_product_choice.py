@@ -104,3 +104,9 @@ def test_a_place_that_can_not_be_written_is_no_fault(tmp_path: Path) -> None:
     assert chooses(A, B)
     assert chooses(A, B)
     assert len(clock.met) == ROUNDS
+
+
+def test_folders_are_made_for_what_was_measured(tmp_path: Path) -> None:
+    clock, place = Clock(lambda call: 0.5), tmp_path / "a" / "b" / "products.json"
+    assert Choice(clock.product, clock, place)(A, B)
+    assert len(json.loads(place.read_text())) == 1

@@ -1,5 +1,6 @@
 """What a re-run depends on is put back, and what can't be is noticed."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,10 @@ from solve_cases import T0, T1, U, counts_once, every_other, start
 from torch import Tensor, nn
 
 from replications.flows.errors import RequestError
+from replications.flows.ode.counter import Counter
 from replications.flows.ode.repetition import Autocast, Memory, check_repetition
 from replications.flows.ode.solve import Solver, solve
+from replications.flows.ode.solver import ADAPTIVE
 
 CPU = torch.device("cpu")
 
@@ -171,3 +174,14 @@ def test_the_second_solve_meets_the_same_field(build: Callable[[Tensor], tuple[A
     # Twelve steps are 48 evaluations: one field alternates in both solves, the other changes in the second.
     with pytest.raises(RequestError, match="another value"):
         torch.autograd.grad(solve(field, start(), T0, T1, Solver("rk4", steps=12), "adjoint").sum(), leaf)
+
+
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_each_step_of_a_plain_function_repeats_whatever_slope_it_was_handed(method: str) -> None:
+    y = torch.tensor([1.0, -0.5], dtype=torch.float64, requires_grad=True)
+    counter = Counter()
+    solver = Solver(method, 1e-4, 1e-4)
+    end = solve(lambda t, y: -(1 + t) * y, y, 0.0, 2.0, solver, "checkpoint", counter=counter)
+    (slope,) = torch.autograd.grad(end.sum(), y)
+    torch.testing.assert_close(slope, torch.full_like(y, math.exp(-4)), rtol=0.05, atol=0)
+    assert counter.backward_evaluations > 6  # several steps

@@ -148,6 +148,22 @@ def test_a_compiled_step_hands_the_field_a_copy_to_write_to(kind: type[Own]) -> 
     assert torch.equal(y, start())
 
 
+@pytest.mark.usefixtures("fast_compiler")
+def test_a_parameter_beside_a_computed_buffer_does_not_hide_it_from_a_compiled_solve() -> None:
+    class Both(Own):
+        def __init__(self) -> None:
+            super().__init__(torch.tensor(U, dtype=torch.float64))
+            self.register_buffer("c", torch.sin(torch.ones(2, dtype=torch.float64, requires_grad=True)))
+
+        def forward(self, t: Tensor, y: Tensor) -> Tensor:
+            return super().forward(t, y) + self.c
+
+    with pytest.raises(
+        RequestError, match="computed from others, of which a compiled step knows no gradient"
+    ):
+        solve(Both(), start(), T0, T1, SOLVERS["fixed"], compiled=True)
+
+
 def test_the_table_tells_what_was_tested(tmp_path: Path) -> None:
     document = Path(__file__).parents[3] / "replications" / "flows" / "CONFORMANCE.md"
     text = document.read_text()
