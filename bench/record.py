@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +129,8 @@ class Record:
     def to_json(self) -> str:
         """Return the record as JSON text with its checksum.
 
-        A number that is not finite is written as null, a text as far as a reader takes it.
+        A number that is not finite is written as null, a text as far as a reader takes it, a list of numbers on one
+        line.
         """
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "path"}
         body |= {
@@ -138,7 +140,12 @@ class Record:
             "artifacts": {k: dataclasses.asdict(a) for k, a in self.artifacts.items()},
         }
         tree = _readable({"schema": SCHEMA, "id": self.identity.id} | body)
-        return json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
+        text = json.dumps(tree | {"sha256": digest(tree)}, indent=1, allow_nan=False) + "\n"
+        return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+
+
+_NUMBERS = re.compile(r'\[\n([^"\[\]{}]*)\]')
+"""A list without texts, lists or objects in it; within a text no line ends."""
 
 
 def _readable(value: Any) -> Any:

@@ -82,7 +82,7 @@ class Run:
     def curve(
         self, key: str, x: Iterable[float], y: Iterable[float], x_label: str = "", y_label: str = ""
     ) -> None:
-        """Record a series, y against x (at most some hundred points)."""
+        """Record a series, y against x; the record keeps what `bench.execution.compact` says."""
         self.curves[key] = Curve(tuple(map(float, x)), tuple(map(float, y)), x_label, y_label)
 
     def artifact(self, key: str, array: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import record as records
 from bench.errors import RunFailure, Unwritable
+from bench.execution.compact import compact
 from bench.execution.cores import pin, wait_policy
 from bench.execution.processes import end_with
 from bench.execution.run import Run, send
@@ -76,7 +77,8 @@ def perform(
         result.last_t, result.nfe = getattr(error, "last_t", None), getattr(error, "nfe", None)
         if result.status == "error":
             traceback.print_exc(file=sys.stderr)
-    result.metrics, result.curves, result.resumed = run.metrics, run.curves, run.resumed
+    result.metrics, result.resumed = run.metrics, run.resumed
+    result.curves = {key: compact(curve) for key, curve in run.curves.items()}
     result.notes = run.notes
     result.artifacts = {key: records.describe(array) for key, array in run.artifacts.items()}
     result.started = started.isoformat(timespec="seconds")

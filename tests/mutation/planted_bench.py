@@ -91,7 +91,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "any inversion will do": ("if measured.value > bound:", "if measured.value > 1e9:"),
         "no inversion will do": ("if not errors:", "if False:"),
         "one tolerance for all": ("float(named[1]) if named else 1e-5", "1e-5"),
-        "a GPU's time by a CPU": ("published and (on_device or not", "published and (True or not"),
+        "a GPU's time by a CPU": ('found != {"cuda"}', 'found == {"cpu", "cuda"}'),
+        "a GPU's time by a CPU, derived": ("if elsewhere(claim, evidence):", "if False:"),
     },
     ("bench/inference.py", "test_inference"): {
         "equivalence at twice the rate": ("estimate(2 * level - 1)", "estimate(4 * level - 3)"),
@@ -107,8 +108,27 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "families: every p below the rate": ("k * rate / len(order)", "rate"),
         "power: of a known scatter": ("abs(effect) * math.sqrt(n)", "abs(effect)"),
     },
-    ("bench/report/corrections.py", "test_report"): {
+    ("bench/power.py", "test_power"): {
         "scatter of the mean for that of a seed": (" * math.sqrt(interval.n) /", " /"),
+        "equality at twice the rate": ("student_t(n - 1, 0.9)", "student_t(n - 1, 0.8)"),
+        "quotients on a plain scale": ("log = is_quotient(claim) and interval.low > 0", "log = False"),
+    },
+    ("bench/campaign/cost.py", "test_campaign"): {
+        "failed runs in the mean": ('[r for r in records if r.status == "done"] or records', "records"),
+        "what was interrupted starts afresh": ("cost.seconds - begun", "cost.seconds"),
+    },
+    ("bench/campaign/order.py", "test_campaign"): {
+        "the shared side is paid twice": ("needs - best for claim", "needs for claim"),
+        "most claims first, whatever they cost": ("-n / max(seconds, 1.0)", "-n"),
+    },
+    ("bench/execution/budget.py", "test_campaign"): {
+        "a run that ends too late": ("<= self.ends", "<= 2 * self.ends"),
+    },
+    ("bench/margin.py", "test_margin"): {
+        "any margin has a reason": ("            if not reason:\n", "            if False:\n"),
+        "a spread for its triple": ("DEVIATIONS * float(printed[1])", "float(printed[1])"),
+    },
+    ("bench/report/corrections.py", "test_report"): {
         "a factor on a plain scale": ("math.exp(effect)", "1 + effect"),
     },
     ("bench/record.py", "test_evidence"): {

@@ -23,6 +23,7 @@ TARGETS = (
     Target("bench/campaign/order.py", "test_campaign", 10),
     Target("bench/campaign/reach.py", "test_campaign", 10),
     Target("bench/campaign/lacking.py", "test_power", 8),
+    Target("bench/execution/compact.py", "test_compact", 6),
     Target("bench/report/costs.py", "test_costs", 8),
     Target("bench/evidence.py", "test_verdict test_evidence test_seeds", 10),
     Target("bench/verdict.py", "test_verdict test_evidence test_seeds", 12),
