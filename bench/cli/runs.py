@@ -13,6 +13,8 @@ from bench.cli.options import Folders, Json, end_with, given, tell_doubles
 from bench.errors import UserError
 from bench.text import plain
 
+MOST = 10_000
+"""Seeds of one call."""
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
 
 
@@ -39,15 +41,19 @@ def run(
     patterns: Annotated[list[str], typer.Argument(help="`lecture.*`, `neural_ode.mnist/odenet`, ...")],
     tier: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper.")] = "cpu",
     seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1)
+        int | None,
+        typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1, max=MOST),
     ] = None,
     seed: Annotated[
-        list[int] | None, typer.Option(help="One exact seed; may be given more than once.")
+        list[int] | None,
+        typer.Option(help="One exact seed; may be given more than once.", min=0, max=2**63 - 1),
     ] = None,
     out: Out = Path("results"),
     jobs: Annotated[int, typer.Option(help="Runs at a time; more than one disturbs timings.", min=1)] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds a run may take.", min=0.1)] = None,
-    memory: Annotated[float | None, typer.Option(help="GiB a run may add once started.", min=0.01)] = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB a run may add once started.", min=0.01, max=2**20)
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="Threads a run; by default OMP_NUM_THREADS or what is declared.", min=1)
