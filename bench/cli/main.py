@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -34,9 +35,19 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except UserError as error:
-        print(f"cnf-bench: {plain(str(error))}", file=sys.stderr)
+    except (UserError, OSError, RecursionError) as error:
+        print(f"cnf-bench: {plain(_told(error))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _told(error: Exception) -> str:
+    """Return one line of what is wrong: of a file or folder of the user's, where the system refuses it."""
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{place}{error.strerror or error}; correct it, or name another file or folder"
+    return (
+        "a path has too many levels; name a shorter one" if isinstance(error, RecursionError) else str(error)
+    )
 
 
 if __name__ == "__main__":

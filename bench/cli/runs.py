@@ -15,14 +15,19 @@ from bench.cli.options import Folders, Json, end_with, given, tell_doubles
 from bench.errors import UserError
 from bench.text import plain
 
+MOST = 10_000
+"""Seeds of one call."""
 Patterns = Annotated[
     list[str], typer.Argument(help="`lecture.*`, `neural_ode.mnist/odenet`, ...", metavar="PATTERN...")
 ]
 Tier = Annotated[str, typer.Option(help="smoke, cpu, gpu or paper.")]
 Seeds = Annotated[
-    int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1)
+    int | None, typer.Option(help="Number of seeds: 0, 1, ...; by default what is declared.", min=1, max=MOST)
 ]
-Seed = Annotated[list[int] | None, typer.Option(help="One exact seed; may be given more than once.")]
+Seed = Annotated[
+    list[int] | None,
+    typer.Option(help="One exact seed; may be given more than once.", min=0, max=2**63 - 1),
+]
 Out = Annotated[Path, typer.Option(help="Folder that receives records, checkpoints, models and logs.")]
 Jobs = Annotated[int, typer.Option(help="Runs at a time; more than one disturbs timings.", min=1)]
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")]
@@ -65,7 +70,9 @@ def run(
             help="Time for all of it: 90m, 24h, 1.5h; what settles most claims an hour comes first."
         ),
     ] = None,
-    memory: Annotated[float | None, typer.Option(help="GiB a run may add once started.", min=0.01)] = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB a run may add once started.", min=0.01, max=2**20)
+    ] = None,
     device: Device = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="Threads a run; by default OMP_NUM_THREADS or what is declared.", min=1)

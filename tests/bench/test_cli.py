@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bench.cli.main import main
 from bench.record import read_all
 
 
@@ -140,3 +141,32 @@ def test_one_set_that_can_not_be_fetched_stops_no_other(folders, tmp_path):
     assert done.returncode == 2
     assert "digits: bundled" in done.stdout
     assert "cnf-bench: miniboone/val.npy could not be downloaded" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["claims", "x" * 300],
+        ["report", "x" * 300],
+        ["show", "x" * 300],
+        ["doctor", "y/" * 3000],
+        ["run", "fake.act/plain", "--out", "y/" * 2000],
+        ["run", "fake.act/plain", "--seed", "-1"],
+        ["run", "fake.act/plain", "--seed", "9" * 30],
+        ["run", "fake.act/plain", "--seeds", "9" * 30],
+        ["run", "fake.act/plain", "--memory", "inf"],
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_what_the_system_or_a_record_can_not_take_is_one_line(
+    fake_paper, tmp_path, monkeypatch, capsys, words
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cnf-bench", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith(("cnf-bench: ", "Usage:"))
+    assert "Traceback" not in said
+    assert list(tmp_path.rglob("*.json")) == []

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKE = ROOT / "tests" / "fake"
 MARK = "CNF_FAULTS_BOX"
 """Environment variable of every process that an attack starts: its folder."""
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds after which a command is stuck."""
 GRACE = 5.0
 """Seconds in which processes of a command that has ended must have ended too."""

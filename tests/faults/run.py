@@ -34,7 +34,7 @@ MODULES = own, code, wrong, items, processes, disk, data, input, shown
 """Where attacks are; importing them fills the list."""
 REPORT = ROOT / "reports" / "faults.md"
 KILLS = 6
-PATIENCE = 900.0
+PATIENCE = 1800.0
 """Seconds after which an attack is stuck, all its commands together."""
 
 
