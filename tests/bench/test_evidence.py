@@ -111,7 +111,8 @@ def test_numbers_of_two_protocols_are_not_averaged():
     order = claim(kind="order", value=None, metric="parameters", against={"variant": "double"})
     mine = [made("parameters", 1.0, s) for s in range(3)]
     theirs = [made("parameters", 2.0, s, variant="double", protocol=p) for s, p in enumerate(("p", "p", "q"))]
-    assert judged(order, *mine, *theirs).verdict == "inconclusive"
+    found = judged(order, *mine, *theirs)
+    assert (found.verdict, found.reason) == ("inconclusive", "its seeds were measured in 2 ways: p, q")
 
 
 @pytest.mark.parametrize(
