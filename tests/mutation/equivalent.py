@@ -2,6 +2,7 @@
 
 _SYMMETRIC = "the same in either order"
 _LOOKS = "how a terminal looks"
+_MORE = "it looks at more than is needed, never at less"
 _CHOICE = "a stated choice, of which others do as well"
 
 EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
@@ -109,6 +110,35 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "*",
             "/",
         ): "a sign is its own reciprocal",
+        (
+            "check_repetition(again, before.value, before.value)",
+            "again, before.value",
+            "before.value, again",
+        ): "they differ in what is not finite alone, which ends in a divergence",
+        ("if field.is_due and states.grad_fn is not None:", "and", "or"): _MORE,
+    },
+    "replications/flows/ode/checkpoint.py": {
+        ("if checks.repeats and kept is None:", "and", "or"): _MORE,
+    },
+    "replications/flows/ode/gradients.py": {
+        (
+            "return self._steps(integrator)(y, Checkpoints(keep=False))",
+            "False",
+            "True",
+        ): "what is kept is thrown away with the solve",
+    },
+    "replications/flows/ode/products.py": {
+        ("return best[self.other] < GAIN * best[torch.mm]", "<", "<="): "no two times are so equal",
+    },
+    "replications/flows/density/evaluate.py": {
+        ("WARMING = 2", "2", "1"): _CHOICE,
+    },
+    "replications/flows/training/log.py": {
+        (
+            "return ends, [mean_over_points(values[i:j], own[i:j]) for i, j in zip(starts, ends, strict=True)]",
+            "True",
+            "False",
+        ): "an end for each start",
     },
     "replications/flows/ode/guards.py": {
         ("self.sign = 1.0 if t1 > t0 else -1.0", ">", ">="): "where both are equal nothing is solved",
@@ -124,6 +154,11 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("SHARE = 0.25", "0.25", "0.5"): _CHOICE,
     },
     "replications/flows/ode/repetition.py": {
+        (
+            "if not (again - before).abs().max() <= torch.finfo(low).eps ** 0.5 * change.abs().max() + rounding:",
+            "<=",
+            "<",
+        ): "equal numbers have returned above, no others meet it",
         (
             "drawn = any(not torch.equal(a, b) for a, b in zip(snapshot.generators, self._generators()))",
             "snapshot.generators, self._generators()",

@@ -183,3 +183,12 @@ def test_a_module_is_checked_ever_more_seldom_and_anew_after_a_fault() -> None:
     with pytest.raises(RequestError):
         own.check((leaf_of(1.0) * 2,), now(), ())
     assert own.is_due(field)
+
+
+def test_an_opening_is_where_it_was_taken_and_what_it_gave() -> None:
+    """Of a field of its own parameters alone, and of one that uses another tensor."""
+    y, u = torch.tensor([1.0, 2.0]), torch.sin(leaf_of(3.0, 4.0))
+    for function in (lambda y: 3 * y, lambda y: u * y):
+        opening, _ = found(None, function, leaf=True)
+        assert torch.equal(opening.start, y)
+        torch.testing.assert_close(opening.value, function(y))
