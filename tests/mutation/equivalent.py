@@ -130,9 +130,6 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     "replications/flows/ode/products.py": {
         ("return best[self.other] < GAIN * best[torch.mm]", "<", "<="): "no two times are so equal",
     },
-    "replications/flows/density/evaluate.py": {
-        ("WARMING = 2", "2", "1"): _CHOICE,
-    },
     "replications/flows/training/log.py": {
         (
             "return ends, [mean_over_points(values[i:j], own[i:j]) for i, j in zip(starts, ends, strict=True)]",
@@ -177,6 +174,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ): _SYMMETRIC,
     },
     "replications/flows/density/evaluate.py": {
+        ("WARMING = 2", "2", "1"): _CHOICE,
         ("REFERENCE_TOLERANCE = 1e-8", "1e-8", "2e-08"): "as exact as the digits that are compared",
     },
     "replications/tasks/density2d/evaluation.py": {
