@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
+import bench
 from bench.registry import papers
 
 MARK = b"cnf-bench state\n"
@@ -19,16 +20,21 @@ MARK = b"cnf-bench state\n"
 def sources() -> str:
     """Return the SHA-256 of every Python file of the harness and of the packages that declare papers."""
     state = hashlib.sha256()
-    for package in sorted({"bench", *(module.__name__.split(".")[0] for module in papers().values())}):
-        found = importlib.util.find_spec(package)
-        places = (
-            found and found.submodule_search_locations
-        ) or ()  # of one in several places some may be the same
-        for root in sorted({Path(place).resolve() for place in places}):
-            for path in sorted(root.rglob("*.py")):
-                state.update(f"{package}/{path.relative_to(root)}\0".encode())
-                state.update(hashlib.sha256(path.read_bytes()).digest())
+    for root in sorted({Path(bench.__file__).resolve().parent, *map(_package, papers().values())}):
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            state.update(f"{root.name}/{path.relative_to(root)}\0".encode())
+            state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
+
+
+def _package(module: ModuleType) -> Path:
+    """Return the folder of the outermost package of a module, or the file of a module in none.
+
+    It goes by the file of the module, since a namespace package may not know where it is.
+    """
+    file = Path(module.__file__ or "").resolve()
+    here = file.parent if file.name == "__init__.py" else file
+    return (here, *here.parents)[module.__name__.count(".")]
 
 
 def origin(run: str, device: str) -> dict[str, str]:

@@ -150,18 +150,18 @@ def test_a_claim_that_nothing_could_settle_is_refused(fake_paper, tmp_path, line
 
 
 def test_a_documented_number_may_be_as_small_as_it_likes(fake_paper, tmp_path):
-    (read,) = read_claims(written(tmp_path, "value = 1e-200"), "fake")
+    (read,) = read_claims(written(tmp_path, "value = 1e-200", margin_reason="'m'"), "fake")
     assert read.value == 1e-200
 
 
-def written(tmp_path, line):
+def written(tmp_path, line, **more):
     """Write a claim, sound but for one line; return the file."""
     key = line.split(" ")[0]
     fields = {
         "id": "'c'", "text": "'t'", "where": "'w'", "kind": "'value'", "source": "'read'", "value": "1.0",
         "experiment": "'fake.act'", "variant": "'plain'", "metric": "'max_error'",
     }  # fmt: skip
-    fields[key] = line.split(" = ")[1]
+    fields |= {key: line.split(" = ")[1]} | more
     path = tmp_path / "claims.toml"
     path.write_text("[[claim]]\n" + "\n".join(f"{k} = {v}" for k, v in fields.items()))
     return path

@@ -64,4 +64,4 @@ def test_recorded_bounds_are_the_terms_of_the_exponential_series(finished):
         bound = record.curves[f"bound[{name}]"].y
         assert bound[0] == record.curves[f"error[{name}]"].y[0]
         quotients = [b / a for a, b in itertools.pairwise(bound)]
-        assert quotients == pytest.approx([rate / n for n in range(1, len(bound))])
+        assert quotients == pytest.approx([rate / n for n in range(1, len(bound))], rel=1e-5)

@@ -39,6 +39,7 @@ EXPERIMENT = dataclasses.replace(
         "class": {**TINY, "conditional": True, "guidance": 1.0},
     },
     offered={},
+    departures=(),
 )
 
 

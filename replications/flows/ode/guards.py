@@ -15,7 +15,7 @@ from replications.flows.ode.counter import Counter
 from replications.flows.ode.internals import transformed
 from replications.flows.ode.repetition import Autocast, Memory, same
 from replications.flows.ode.solver import Solver
-from replications.flows.ode.sources import Opening, Sources, check_constant, trace
+from replications.flows.ode.sources import Opening, check_constant, trace
 from replications.flows.ode.state import IN_PLACE, Field, Shapes, evaluate
 
 
@@ -60,6 +60,7 @@ class GuardedField:
         sign: of t1 - t0.
         autocast: what torch.autocast is set to in the solve.
         opening: f(t0, y0) where it was evaluated ahead; the first evaluation of the solve takes it.
+        ahead: f(t0, y0) likewise, of a solve without gradient.
     """
 
     def __init__(
@@ -78,12 +79,13 @@ class GuardedField:
         self.sign = 1.0 if t1 > t0 else -1.0
         self.autocast = Autocast(device)
         self.opening: Opening | None = None
+        self.ahead: Tensor | None = None
         if solver.adaptive:
             self.callback_step = functools.partial(self.check_step, self.sign)  # torchdiffeq looks for it
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return f(t, y), counted."""
-        first = self.nfe == 0 and self.opening is None and not transformed()
+        first = self.nfe == 0 and not transformed()
         self.spend(t, 1)
         opened = self.take_opening()
         if opened is not None and float(t) == self.t0:
@@ -116,7 +118,7 @@ class GuardedField:
     def open_without(self, y: Tensor) -> None:
         """Evaluate f(t0, y0) ahead of a solve without gradient; it is counted where it is taken."""
         t = torch.tensor(self.t0, dtype=y.dtype, device=y.device)
-        self.opening = Opening(y, self._first(t, y), Sources({}))
+        self.ahead = self._first(t, y)
 
     def _first(self, t: Tensor, y: Tensor) -> Tensor:
         with _unchanged(y):
@@ -125,7 +127,8 @@ class GuardedField:
     def take_opening(self) -> Tensor | None:
         """Return f(t0, y0) where it was evaluated ahead and not taken yet."""
         opening, self.opening = self.opening, None
-        return None if opening is None else opening.value.detach()
+        ahead, self.ahead = self.ahead, None
+        return ahead if opening is None else opening.value.detach()
 
     def spend(self, t: float | Tensor, evaluations: int) -> None:
         """Count evaluations about to happen at t.

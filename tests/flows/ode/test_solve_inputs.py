@@ -275,3 +275,20 @@ def test_without_gradient_a_field_that_writes_to_its_arguments_is_refused(
     field = kind(torch.tensor(U, dtype=torch.float64))
     with torch.no_grad(), pytest.raises(RequestError, match="in place"):
         solve(field, three(), T0, T1, solver, gradient)
+
+
+@BOTH
+def test_without_gradient_every_evaluation_is_counted_and_a_field_may_draw(
+    solver: Solver, gradient: str
+) -> None:
+    counter, calls = Counter(), []
+    generator = torch.Generator().manual_seed(0)
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        calls.append(float(t))
+        return -y + 1e-13 * torch.randn(y.shape, dtype=y.dtype, generator=generator)
+
+    with torch.no_grad():
+        end = solve(field, three(), 0.0, 1.0, solver, gradient, counter=counter)
+    torch.testing.assert_close(end, three() / math.e, rtol=1e-5, atol=0)
+    assert len(calls) == counter.forward_evaluations
