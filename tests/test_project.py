@@ -63,3 +63,12 @@ def test_a_papers_page_names_files_that_exist(readme):
 
 def lines(path):
     return path.read_text(encoding="utf-8").splitlines()
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("replications/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_shows_or_names_is_there(page):
+    named = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [name for name in named if "://" not in name and not (page.parent / name).exists()] == []
