@@ -88,7 +88,7 @@ class GuardedField:
         first = self.nfe == 0 and not transformed()
         self.spend(t, 1)
         opened = self.take_opening()
-        if opened is not None and float(t) == self.t0:
+        if opened is not None and t == t.new_tensor(self.t0):
             return opened
         value = self._first(t, y) if first else evaluate(self.field, self.shapes, t, y)
         if y.requires_grad and torch.is_grad_enabled() and not value.requires_grad:

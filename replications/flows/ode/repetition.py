@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from replications.flows.errors import RequestError
 from replications.flows.ode.reach import modules_of
@@ -57,27 +58,18 @@ class Snapshot(NamedTuple):
 
 
 class Memory:
-    """The generators that an evaluation of a field may change, and the buffers of each module that it can reach.
+    """The generators that an evaluation of a field may change, and the buffers of the modules that it can reach.
 
-    Not the buffers that need a gradient.
+    Not the buffers that need a gradient. Solves in several threads that share a module's buffers disturb each other.
     """
 
     def __init__(self, field: Any, device: torch.device) -> None:
-        self._slots = [
-            (module, name)
-            for module in modules_of(field)
-            for name, buffer in module._buffers.items()
-            if buffer is not None and not buffer.requires_grad
-        ]
+        self._slots = [slot for module in modules_of(field) for slot in _slots(module)]
         self._modules = [torch] if device.type == "cpu" else [torch, torch.get_device_module(device)]
 
     def snapshot(self) -> Snapshot:
         """Return all of it."""
-        buffers = [(owner, name, getattr(owner, name)) for owner, name in self._slots]
-        return Snapshot(
-            self._generators(),
-            [Kept(*slot, slot[-1].detach().clone()) for slot in buffers],
-        )
+        return Snapshot(self._generators(), [_kept(*slot) for slot in self._slots])
 
     def changes(self, snapshot: Snapshot) -> tuple[bool, bool]:
         """Return whether random numbers were drawn since, and whether a buffer was changed."""
@@ -110,8 +102,22 @@ class Memory:
         return [module.get_rng_state() for module in self._modules]
 
 
+def _slots(module: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Yield where the buffers of a module itself are that an evaluation may change."""
+    for name, buffer in vars(module).get("_buffers", {}).items():
+        if buffer is not None and not buffer.requires_grad and not is_lazy(buffer):
+            yield module, name
+
+
+def _kept(owner: nn.Module, name: str) -> Kept:
+    buffer = getattr(owner, name)
+    return Kept(owner, name, buffer, buffer.detach().clone())
+
+
 def same(a: Tensor, b: Tensor) -> bool:
     """Return whether two tensors have the same values, which may not be numbers."""
+    if a.layout is not torch.strided:
+        a, b = a.to_dense(), b.to_dense()
     return torch.equal(a, b) or (
         a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
     )
