@@ -189,7 +189,8 @@ def power(effect: float, n: int, level: float = 0.95) -> float:
 
     if n < 2:
         return 0.0
-    return 1.0 - float(nctdtr(n - 1, abs(effect) * math.sqrt(n), student_t(n - 1, level)))
+    missed = float(nctdtr(n - 1, abs(effect) * math.sqrt(n), student_t(n - 1, level)))
+    return 1.0 if math.isnan(missed) else 1.0 - missed  # too far for the library
 
 
 def seeds_needed(effect: float, chance: float = 0.8, level: float = 0.95, most: int = 1000) -> int | None:

@@ -178,6 +178,7 @@ def test_seeds_and_effects_are_the_least_that_reach_a_power():
     assert needed is not None
     assert power(1.0, needed) >= 0.8 > power(1.0, needed - 1)
     assert seeds_needed(0.001) is None
+    assert (power(1e8, 1000), seeds_needed(1e12)) == (1.0, 2)
     least = smallest_effect(8)
     assert power(least, 8) == pytest.approx(0.8, abs=1e-4)
     assert power(smallest_effect(30), 30) == pytest.approx(0.8, abs=1e-4)
