@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from replications.flows.errors import RequestError
 from replications.flows.ode.adjoint import AdjointField, adjoint
@@ -47,6 +48,10 @@ class GradientOf:
         """Return y(t1)."""
         if transformed():
             return self._transformed(y)
+        if unpack_dual(y).tangent is not None:
+            raise RequestError(
+                "a solve has no forward-mode gradient; use torch.func.jvp and gradient='backprop'"
+            )
         leaves_torch = self.solver.method.startswith("scipy:")
         if self.gradient == "backprop" and not leaves_torch:
             return integrate(self.guarded, y, self.times)[-1]

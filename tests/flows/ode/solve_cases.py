@@ -346,7 +346,7 @@ CASES = {
     "a state changed in place from some time on": Case(
         module(OverwritesLate), dict.fromkeys(GRADIENTS, "in place"), compiles=False
     ),
-    "a state changed through its `data`": Case(
+    "a state changed through its `data` from the first evaluation on": Case(
         module(OverwritesData), dict.fromkeys(GRADIENTS, "in place"), compiles=False
     ),
     "a time changed in place": Case(module(MovesTime), dict.fromkeys(GRADIENTS, "in place"), compiles=False),

@@ -303,3 +303,16 @@ def test_a_field_that_fails_in_a_compiled_solve(
             solve(FailsLate(u()), start(), T0, T1, SOLVERS[kind], compiled=True)
         end = solve(Own(u()), start(), T0, T1, SOLVERS[kind], compiled=True)
     torch.testing.assert_close(end.detach(), closed_form(start(), u()), **close(kind))
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_forward_mode_is_refused_and_has_its_mend(gradient: str) -> None:
+    def end(y: Tensor) -> Tensor:
+        return solve(lambda t, y: -y.square(), y, 0.0, 1.0, Solver("rk4", steps=20), gradient)
+
+    y = torch.tensor([1.0], dtype=torch.float64)
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(RequestError, match=r"torch\.func\.jvp"):
+        end(torch.autograd.forward_ad.make_dual(y, torch.ones_like(y)))
+    if gradient == "backprop":
+        tangent = torch.func.jvp(end, (y,), (torch.ones_like(y),))[1]
+        torch.testing.assert_close(tangent, 1 / (1 + y).square(), rtol=1e-6, atol=0)  # of y / (1 + y t)
