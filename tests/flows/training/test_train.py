@@ -221,8 +221,8 @@ def test_the_sources_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     package = tmp_path / "planted_package"
     package.mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(origin, "papers", lambda: {"p": SimpleNamespace(__name__="planted_package.papers")})
+    module = SimpleNamespace(__name__="planted_package.papers", __file__=str(package / "papers.py"))
+    monkeypatch.setattr(origin, "papers", lambda: {"p": module})
     found = []
     for text in ("x = 1", "x = 2", "x = 1"):
         (package / "papers.py").write_text(text)
