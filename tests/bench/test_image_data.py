@@ -31,7 +31,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def idx(values: np.ndarray) -> bytes:
     header = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
-    return gzip.compress(header + values.astype(np.uint8).tobytes())
+    return gzip.compress(header + values.astype(np.uint8).tobytes(), mtime=0)
 
 
 def put(folder: Path, path: str, content: bytes) -> Path:
@@ -67,9 +67,9 @@ def test_idx_files_are_parsed(tmp_path):
         (idx(PIXELS)[:-20], idx(LABELS), "not a whole gzip"),
         (b"plain", idx(LABELS), "not a whole gzip"),
         (idx(LABELS), idx(LABELS), "not an idx file of 3-D"),
-        (gzip.compress(b"\0\0\x08\x03"), idx(LABELS), "not an idx file of 3-D"),
+        (gzip.compress(b"\0\0\x08\x03", mtime=0), idx(LABELS), "not an idx file of 3-D"),
         (
-            gzip.compress(gzip.decompress(idx(PIXELS))[:-1]),
+            gzip.compress(gzip.decompress(idx(PIXELS))[:-1], mtime=0),
             idx(LABELS),
             "holds 3919 bytes but announces 3920",
         ),
