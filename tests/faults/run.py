@@ -2,8 +2,8 @@
 
 `python tests/faults` plays all of them and `KILLS` rounds of kills, and writes the table into `reports/faults.md`;
 `--rounds 200` plays more rounds, `--parents 1,2,8` says how many calls there are on one folder in turn, `--attack
-PATTERN` plays the attacks whose names match and writes nothing. Exits with 1 where anything was lost, wrong, silent,
-stuck, left running or unclear.
+PATTERN` plays the attacks whose names match and writes nothing, `--kept FILE` keeps each outcome and plays only what
+has none there. Exits with 1 where anything was lost, wrong, silent, stuck, left running or unclear.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import contextlib
 import fnmatch
 import json
 import os
-import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import kept
 
 from faults import code, data, disk, input, items, kills, own, processes, shown, wrong
 from faults.box import ATTACKS, COLUMNS, ROOT, Attack, Box, Listed, Tally, Untried
@@ -121,36 +121,29 @@ def _with_arrays(folder: Path) -> None:
     keep(run, made)
 
 
-def play_all(chosen: Sequence[Listed], told: Callable[[Played], None] = lambda played: None) -> list[Played]:
-    """Play attacks one after the other."""
+def play_all(chosen: Sequence[Listed], told: Callable[[str, Played], None]) -> None:
+    """Play attacks one after the other, and tell of each its name and outcome."""
     import numpy as np  # noqa: F401 - every child has it then
     import torch
 
     torch.set_num_threads(1)
-    found = []
     with tempfile.TemporaryDirectory(prefix="cnf-faults-") as place:
         scratch = Path(place).resolve()
         scratch.chmod(0o755)
         good = scratch / "good"
         make_good(good)
         for listed in chosen:
-            found.append(play(listed, good, scratch))
-            told(found[-1])
-    return found
+            told(listed.play.__name__, play(listed, good, scratch))
 
 
-def table(played: Sequence[Played], when: datetime, command: str) -> str:
+def table(played: Sequence[Played], when: datetime, command: str, commits: Sequence[str] = ()) -> str:
     """Return the outcome as a page of Markdown."""
     total = Tally()
     for column in COLUMNS:
         setattr(total, column, sum(getattr(each.tally, column) for each in played))
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     lines = [
         "# Faults", "",
-        f"Made by `{command}` on {when:%Y-%m-%d}, commit {commit or 'unknown'}, Python {platform.python_version()}, "
-        f"{platform.system()}.", "",
+        kept.made_by(command, when, commits), "",
         "Each row is an attack on the real command or library in a folder of its own. Tried: calls. Lost: files of "
         "the user or settled records that are gone. Wrong: another end or value than the right one. Silent: no word of "
         "what is wrong. Stuck: no end. Orphans: processes left. Unclear: a traceback, a control sequence or a message "
@@ -175,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=KILLS, help="rounds of kills")
     parser.add_argument("--parents", default="1,2,8", help="calls on one folder, by round in turn")
     parser.add_argument("--attack", help="pattern of names, a kind or a module; writes no report")
+    parser.add_argument("--kept", type=Path, help="file of outcomes, which is gone on with")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args(arguments)
     parents = tuple(int(number) for number in options.parents.split(","))
@@ -193,11 +187,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for note in each.tally.notes:
             print(f"    {note}", flush=True)
 
-    played = play_all(chosen, told)
+    lines = {line["name"]: line for line in kept.read(options.kept)}
+    commit = kept.commit()
+
+    def ended(name: str, each: Played) -> None:
+        lines[name] = {
+            "name": name,
+            "played": [*each[:2], asdict(each.tally), each.untried],
+            "commit": commit,
+        }
+        kept.keep(options.kept, lines[name])
+        told(each)
+
+    play_all([each for each in chosen if each.play.__name__ not in lines], ended)
+    found = [lines[each.play.__name__] for each in chosen]
+    played = [_played(*line["played"]) for line in found]
     if not options.attack:
         command = " ".join(["nox -s faults", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
-        options.out.write_text(table(played, datetime.now(UTC), command), encoding="utf-8")
+        commits = [line["commit"] for line in found]
+        options.out.write_text(table(played, datetime.now(UTC), command, commits), encoding="utf-8")
         print(options.out)
     failed = sum(each.tally.failed for each in played)
     print(f"{len(played)} attacks, {sum(each.tally.tried for each in played)} calls, {failed} faults")
     return 1 if failed else 0
+
+
+def _played(kind: str, what: str, tally: Mapping[str, Any], untried: str) -> Played:
+    return Played(kind, what, Tally(**tally), untried)
