@@ -138,19 +138,45 @@ class Claim:
         return body + (" †" if self.source == "recalled" else "")
 
 
+def find_claims() -> tuple[list[Claim], list[str]]:
+    """Return every claim of every paper, and a line for each claims file that is left out.
+
+    Left out is a file that is malformed, that names an experiment, variant or metric that does not exist, or that has
+    the id of a claim of a paper before it.
+    """
+    found: dict[str, Claim] = {}
+    bad = []
+    for paper, module in papers().items():
+        try:
+            claims = _own_claims(module, paper, found)
+        except UserError as error:
+            bad.append(str(error))
+            continue
+        found |= {claim.id: claim for claim in claims}
+    return list(found.values()), bad
+
+
+def _own_claims(module: Any, paper: str, others: Mapping[str, Claim]) -> list[Claim]:
+    """Return the claims of one paper, whose ids are their own."""
+    path = _claims_file(module)
+    claims = read_claims(path, paper)
+    ids = [claim.id for claim in claims]
+    twice = sorted({claim_id for claim_id in ids if claim_id in others or ids.count(claim_id) > 1})
+    if twice:
+        raise UserError(f"{path}: claim ids used twice: {', '.join(twice)}")
+    return claims
+
+
 def load_claims() -> list[Claim]:
     """Return every claim of every paper.
 
     Raises:
-        UserError: a claims file is malformed or names an experiment, variant or metric that does not exist.
+        UserError: a claims file is left out by `find_claims`.
     """
-    found = []
-    for paper, module in papers().items():
-        found += read_claims(_claims_file(module), paper)
-    duplicates = {c.id for c in found if sum(c.id == d.id for d in found) > 1}
-    if duplicates:
-        raise UserError(f"claim ids used twice: {', '.join(sorted(duplicates))}")
-    return found
+    claims, bad = find_claims()
+    if bad:
+        raise UserError(bad[0])
+    return claims
 
 
 def _claims_file(module: Any) -> Path:
@@ -166,7 +192,7 @@ def read_claims(path: Path, paper: str) -> list[Claim]:
     """Read one claims file: a list of `[[claim]]` tables, and the `[[margin]]` tables that they share.
 
     Raises:
-        UserError: see `load_claims`.
+        UserError: the file is malformed or names an experiment, variant or metric that does not exist.
     """
     known = {f.name for f in dataclasses.fields(Claim)}
     claims = []

@@ -95,6 +95,22 @@ def remove(path: Path, root: Path) -> bool:
     return False
 
 
+def listed(folder: Path, bad: list[str]) -> list[Path]:
+    """Return what lies in a folder, by name: nothing where there is none.
+
+    Where it may not be read nothing is returned either, and a line in `bad` says so, once.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        line = f"folder {folder} can not be read ({error.strerror}); change its permissions"
+        if line not in bad:
+            bad.append(line)
+        return []
+
+
 def remove_drafts(paths: Iterable[Path], root: Path) -> None:
     """Remove what killed processes had not finished of some files below `root`."""
     wanted = set(paths)

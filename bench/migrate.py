@@ -25,8 +25,8 @@ from bench.record import (
     Record,
     describe,
     read,
+    record_files,
     record_path,
-    records_root,
     write,
     write_arrays,
 )
@@ -56,8 +56,9 @@ def migrate_folder(folder: Path) -> Migrated:
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-    done, bad = 0, []
-    for path in sorted(records_root(folder).glob("*/*.json")):
+    done = 0
+    bad: list[str] = []
+    for path in record_files(folder, bad):
         try:
             done += _migrate_file(folder, path)
         except Unwritable:

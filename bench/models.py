@@ -14,8 +14,8 @@ from typing import Any
 from bench import torch_files
 from bench.errors import UserError
 from bench.identity import Identity
-from bench.record import read, record_path, records_root
-from bench.registry import builders, resolve
+from bench.record import read, record_files, record_path
+from bench.registry import builders, left_out, resolve
 
 MOST = 2**20
 """Largest number that a builder takes, and most elements of a list."""
@@ -52,14 +52,16 @@ def find_record(run: str | Path) -> Path:
     if path.is_file():
         return path
     folder, key = (Path("results") if len(path.parts) == 1 else path.parent), path.name
+    unread: list[str] = []
     found = [
         p
-        for p in sorted(records_root(folder).glob("*/*.json"))
+        for p in record_files(folder, unread)
         if p.stem.rsplit(".", 1)[-1].startswith(key[:10]) or p.stem.startswith(key)
     ]
     if len(found) != 1:
         what = "no record" if not found else f"{len(found)} records"
-        raise UserError(f"{what} for {str(run)!r}; give a record's path or `<out>/<run id>`")
+        advice = "; ".join(["give a record's path or `<out>/<run id>`", *unread])
+        raise UserError(f"{what} for {str(run)!r}; {advice}")
     return found[0]
 
 
@@ -112,7 +114,8 @@ def _digest(state: Mapping[str, Any]) -> str:
 def _check_builder(name: Any) -> None:
     """Refuse a builder that no paper declares: a name in a file never chooses what is imported."""
     if not isinstance(name, str) or name not in builders():
-        raise UserError(f"builder {name!r:.80} is in no paper's BUILDERS")
+        broken = "".join(f"; {line}" for line in left_out())
+        raise UserError(f"builder {name!r:.80} is in no paper's BUILDERS{broken}")
 
 
 def _check_arguments(arguments: Any) -> None:

@@ -288,13 +288,24 @@ def records_root(folder: Path) -> Path:
     return folder / "records" if (folder / "records").is_dir() else folder
 
 
+def record_files(folder: Path, bad: list[str]) -> list[Path]:
+    """Return what lies in the place of a record below an output folder.
+
+    Args:
+        folder: where to look.
+        bad: receives a line for each folder that can not be read.
+    """
+    inner = [path for place in files.listed(records_root(folder), bad) for path in files.listed(place, bad)]
+    return [path for path in inner if path.name.endswith(".json")]
+
+
 @dataclass
 class Found:
     """What is below some folders.
 
     Args:
         records: one for each run of today, and every record that is not current.
-        bad: a line for each file in a record's place that is none.
+        bad: a line for each file in a record's place that is none, and each folder that can not be read.
         hidden: (the record shown, another of the same run that is not).
     """
 
@@ -313,11 +324,11 @@ def find(folders: Iterable[Path]) -> Found:
         UserError: a folder is missing.
     """
     by_run: dict[object, list[tuple[tuple[Any, ...], Record]]] = {}
-    bad = []
+    bad: list[str] = []
     for place, folder in enumerate(folders):
         if not folder.is_dir():
             raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
-        for path in sorted(records_root(folder).glob("*/*.json")):
+        for path in record_files(folder, bad):
             try:
                 record = read(path)
             except UserError as error:

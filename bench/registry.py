@@ -9,7 +9,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import UserError
 from bench.experiment import Experiment
@@ -18,15 +18,47 @@ from bench.settings import flat, read_toml, replace, suggest
 ENTRY_POINTS = "cnf_bench.papers"
 
 
+class _Found(NamedTuple):
+    """The modules of the papers that are sound, and a line for each that is not."""
+
+    modules: dict[str, Any]
+    bad: tuple[str, ...]
+
+
 @cache
+def _found() -> _Found:
+    modules: dict[str, Any] = {}
+    bad: list[str] = []
+    owners: dict[str, str] = {}
+    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        try:
+            module = _load(entry)
+            _refuse_taken(entry.name, module, owners)
+        except UserError as error:
+            bad.append(str(error))
+            continue
+        modules[entry.name] = module
+        owners |= {experiment.name: entry.name for experiment in module.EXPERIMENTS}
+    return _Found(modules, tuple(bad))
+
+
 def papers() -> dict[str, Any]:
     """Return the modules that declare experiments, by paper, found by entry point `cnf_bench.papers`.
 
-    Raises:
-        UserError: a declared module cannot be imported, or declares other things than experiments.
+    One that cannot be imported, declares other things than experiments, or an experiment of a paper before it, is
+    left out; see `left_out`.
     """
-    found = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-    return {entry.name: _load(entry) for entry in found}
+    return _found().modules
+
+
+def left_out() -> tuple[str, ...]:
+    """Return a line for each paper that `papers` left out; nothing where no paper was looked for yet."""
+    return _found().bad if _found.cache_info().currsize else ()
+
+
+def forget() -> None:
+    """Look for the papers anew at the next call: the search path has changed."""
+    _found.cache_clear()
 
 
 def _load(entry: importlib.metadata.EntryPoint) -> Any:
@@ -45,26 +77,22 @@ def _load(entry: importlib.metadata.EntryPoint) -> Any:
     return module
 
 
+def _refuse_taken(paper: str, module: Any, owners: Mapping[str, str]) -> None:
+    for experiment in module.EXPERIMENTS:
+        owner = owners.get(experiment.name, paper)
+        if owner != paper:
+            raise UserError(
+                f"papers {owner!r} and {paper!r} both declare {experiment.name}; remove {paper!r}"
+            )
+
+
 def _told(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def registry() -> dict[str, Experiment]:
-    """Return every declared experiment by name.
-
-    Raises:
-        UserError: two papers declare the same name, or one cannot be imported.
-    """
-    found: dict[str, Experiment] = {}
-    owners: dict[str, str] = {}
-    for paper, module in papers().items():
-        for experiment in module.EXPERIMENTS:
-            if owners.setdefault(experiment.name, paper) != paper:
-                raise UserError(
-                    f"papers {owners[experiment.name]!r} and {paper!r} both declare {experiment.name}; remove one"
-                )
-            found[experiment.name] = experiment
-    return found
+    """Return every declared experiment of `papers` by name."""
+    return {experiment.name: experiment for module in papers().values() for experiment in module.EXPERIMENTS}
 
 
 def builders() -> frozenset[str]:
@@ -89,7 +117,8 @@ def select(patterns: Iterable[str]) -> list[tuple[Experiment, str]]:
                 pattern,
                 [f"{name}/{v}" for v in registry()[name].variants] if name in registry() else registry(),
             )
-            raise UserError(f"no experiment matches {pattern!r}; {hint}; see `cnf-bench list`")
+            broken = "".join(f"; {line}" for line in left_out())
+            raise UserError(f"no experiment matches {pattern!r}; {hint}; see `cnf-bench list`{broken}")
         chosen.update({(e.name, v): (e, v) for e, v in matches})
     return list(chosen.values())
 

@@ -20,14 +20,15 @@ from bench.metrics.catalogue import repeats
 from bench.record import Record
 from bench.registry import registry
 from bench.report import manifest
-from bench.report.build import build
+from bench.report.build import publish
+from bench.report.content import Report, collect
 
 
-def stale_files(folders: Sequence[Path], out: Path) -> list[str]:
-    """Return the files of a report that differ from what the records in some folders give now."""
+def stale_files(report: Report, out: Path) -> list[str]:
+    """Return the files below a folder that differ from a report."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
-        build(list(folders), fresh)
+        publish(report, fresh)
         names = {p.relative_to(fresh) for p in fresh.rglob("*") if p.is_file()}
         names |= {Path(name) for name in manifest.read(out)}
         return sorted(str(name) for name in names if _content(fresh / name) != _content(out / name))
@@ -81,7 +82,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="repeat only runs that took less")
     parser.add_argument("--tolerance", type=float, default=0.05, help="relative deviation allowed")
     options = parser.parse_args()
-    stale = stale_files([options.folder], options.folder)
+    found = records.find([options.folder])
+    report = collect(found.records, found.hidden)
+    stale = stale_files(report, options.folder)
+    for line in report.bad:
+        print(f"skipped: {line}")
     for name in stale:
         print(f"differs from what the records give: {options.folder / name}")
     chosen = repeatable(records.read_all([options.folder]), options.seconds)

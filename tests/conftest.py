@@ -40,9 +40,9 @@ def fake_paper(monkeypatch):
     monkeypatch.syspath_prepend(str(FAKE))
     path = os.pathsep.join(filter(None, [str(FAKE), os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", path)
-    registry.papers.cache_clear()
+    registry.forget()
     yield "fake"
-    registry.papers.cache_clear()
+    registry.forget()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from bench.campaign.cost import Cost, Costs
 from bench.campaign.order import Unit, in_turn, total, units, within
 from bench.campaign.probe import Probe
 from bench.campaign.reach import Call, Reach, reach
-from bench.claim import load_claims
+from bench.claim import find_claims
 from bench.execution.budget import Budget
 from bench.execution.plan import Job
 from bench.identity import is_current
@@ -31,11 +31,13 @@ class Survey:
         units: of the runs whose data is at hand, in order.
         reach: the open claims that the call can settle, and the others.
         costs: of its runs.
+        left_out: a line for each claims file that is left out.
     """
 
     units: Sequence[Unit]
     reach: Reach
     costs: Costs
+    left_out: Sequence[str] = ()
 
     def left(self, jobs: Iterable[Job]) -> Cost:
         """Return what some of the runs cost, those of unknown cost left out of the sum."""
@@ -55,10 +57,11 @@ def survey(call: Call, out: Path, device: str, until: float, tell: Callable[[str
     """
     folders = [folder for folder in dict.fromkeys((out, *COMMITTED)) if folder.is_dir()]
     records = [record for record in find(folders).records if is_current(record.identity)]
-    found = reach(judge_all(load_claims(), records), call)
+    claims, left_out = find_claims()
+    found = reach(judge_all(claims, records), call)
     costs = Costs(records, device, Probe(out, device, until, tell))
     ready = [job for job in call.missing if not call.absent & set(job.data_sets)]
-    return Survey(units(ready, found.settled_by, costs.left), found, costs)
+    return Survey(units(ready, found.settled_by, costs.left), found, costs, left_out)
 
 
 def probing_ends(ends: float) -> float:

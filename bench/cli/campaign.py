@@ -63,7 +63,7 @@ def plan(
         typer.echo(json.dumps(to_json(found, seconds), indent=1))
     for line in () if as_json else lines(found, seconds):
         typer.echo(plain(line))
-    end_with(bad)
+    end_with(bad, found.left_out)
 
 
 def power(
@@ -81,7 +81,7 @@ def power(
     from bench.campaign.cost import Costs
     from bench.campaign.lacking import chosen, lacking, lines, to_json
     from bench.campaign.probe import Probe
-    from bench.claim import load_claims
+    from bench.claim import find_claims
     from bench.identity import is_current
     from bench.record import find
     from bench.verdict import judge_all
@@ -89,10 +89,11 @@ def power(
     places = given(folders)
     found = find(places)
     records = [record for record in found.records if is_current(record.identity)]
-    verdicts = chosen(judge_all(load_claims(), records), patterns or [])
+    claims, left_out = find_claims()
+    verdicts = chosen(judge_all(claims, records), patterns or [])
     lacks = lacking(verdicts, records, Costs(records, device, Probe(places[0], device, 0.0, tell)))
     if as_json:
         typer.echo(json.dumps(to_json(lacks), indent=1))
     for line in () if as_json else lines(lacks):
         typer.echo(plain(line))
-    end_with(found.bad)
+    end_with(found.bad, left_out)

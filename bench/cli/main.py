@@ -10,6 +10,7 @@ import typer
 from bench.cli import campaign, data, reports, runs
 from bench.cli.doctor import doctor
 from bench.errors import UserError
+from bench.registry import left_out
 from bench.text import plain
 
 app = typer.Typer(
@@ -32,12 +33,23 @@ app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; papers that were left out are named at its end, and the exit code is then 3, not 0."""
+    code = _run()
+    for line in left_out():
+        print(f"skipped: {plain(line)}", file=sys.stderr)
+    sys.exit(code or (3 if left_out() else 0))
+
+
+def _run() -> int | str | None:
+    """Run what is asked for and return the exit code."""
     try:
         app()
+    except SystemExit as end:
+        return end.code
     except (UserError, OSError, RecursionError) as error:
         print(f"cnf-bench: {plain(_told(error))}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    return 0
 
 
 def _told(error: Exception) -> str:

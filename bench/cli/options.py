@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -42,12 +43,23 @@ def tell_doubles(found: Found) -> None:
         typer.echo(plain(line), err=True)
 
 
-def end_with(bad: list[str]) -> None:
-    """Name what was skipped, and end with exit code 3 where there is anything."""
-    for line in bad:
+def end_with(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:
+    """Name what was skipped, and end with exit code 3 where there is anything.
+
+    Args:
+        bad: what is wrong in a folder of records.
+        left_out: what else is left out: claims files, figures.
+    """
+    tell_skipped(bad, left_out)
+    if bad or left_out:
+        raise typer.Exit(3)
+
+
+def tell_skipped(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:
+    """Name what was skipped; see `end_with`."""
+    for line in (*left_out, *bad):
         typer.echo(f"skipped: {plain(line)}", err=True)
     if bad:
         typer.echo(
             f"{len(bad)} skipped; `cnf-bench doctor <folder>` lists them and moves them aside", err=True
         )
-        raise typer.Exit(3)

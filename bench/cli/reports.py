@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Folders, Json, end_with, given, tell_doubles
+from bench.cli.options import Folders, Json, end_with, given, tell_doubles, tell_skipped
 from bench.text import plain
 
 
@@ -20,23 +20,24 @@ def report(
     """Write tables, figures and one HTML page from records; trains nothing."""
     from bench.record import find
     from bench.report.build import publish
+    from bench.report.content import collect
 
-    chosen = given(folders)
-    found = find(chosen)
+    found = find(given(folders))
+    made = collect(found.records, found.hidden)
     if check:
         from bench.verify import stale_files
 
-        stale = stale_files(chosen, out)
+        stale = stale_files(made, out)
         for name in stale:
             typer.echo(f"would change: {out / name}")
         tell_doubles(found)
         if stale:
+            tell_skipped(found.bad, made.bad)
             raise typer.Exit(1)
-        end_with(found.bad)
-        return
-    typer.echo(publish(found, out))
-    tell_doubles(found)
-    end_with(found.bad)
+    else:
+        typer.echo(publish(made, out))
+        tell_doubles(found)
+    end_with(found.bad, made.bad)
 
 
 def claims(
@@ -44,19 +45,20 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Print every documented number with its verdict."""
-    from bench.claim import load_claims
+    from bench.claim import find_claims
     from bench.record import find
     from bench.verdict import judge_all, to_json
 
     found = find(given(folders))
-    verdicts = judge_all(load_claims(), found.records)
+    documented, left_out = find_claims()
+    verdicts = judge_all(documented, found.records)
     if as_json:
         typer.echo(json.dumps([to_json(v) for v in verdicts], indent=1))
     for v in () if as_json else verdicts:
         measured = "" if v.measured is None else f"  measured {v.measured.mean:.4g} {v.claim.unit}".rstrip()
         typer.echo(plain(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}"))
     tell_doubles(found)
-    end_with(found.bad)
+    end_with(found.bad, left_out)
 
 
 def show(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -120,10 +120,13 @@ def run(
                 typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(128 + error.number if isinstance(error, Terminated) else 130) from None
     typer.echo(f"records: {out / 'records'}")
+    left_out: Sequence[str] = ()
     if ends is not None:
         call = Call(tier, planned, missing(planned, out, device), jobs, frozenset(absent))
-        typer.echo(left(survey(call, out, device, until=0.0), call.missing))
-    end_with(bad)
+        found = survey(call, out, device, until=0.0)
+        left_out = found.left_out
+        typer.echo(left(found, call.missing))
+    end_with(bad, left_out)
     if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import files
 from bench import record as records
 from bench.data import registry as data
 from bench.errors import UserError
@@ -83,7 +84,9 @@ def recorded(job: Job, folder: Path, bad: list[str]) -> list[Record]:
     """Return the current records of a job's run in a folder, whatever the config was called when they were made."""
     i = job.identity
     found = []
-    for path in sorted((records_root(folder) / i.experiment).glob(f"{i.variant}.{i.tier}.s{i.seed}.*.json")):
+    for path in files.listed(records_root(folder) / i.experiment, bad):
+        if not (path.name.startswith(f"{i.variant}.{i.tier}.s{i.seed}.") and path.name.endswith(".json")):
+            continue
         try:
             record = records.read(path)
         except UserError as error:

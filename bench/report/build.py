@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.record import Found, find
+from bench.record import find
 from bench.report import corrections, costs, latex, manifest, markdown, measured, verdicts
 from bench.report.content import Report, collect
 from bench.report.html import page
@@ -15,19 +15,19 @@ from bench.verdict import Verdict
 
 def build(folders: Sequence[Path], out: Path) -> Path:
     """Write the report of the records below some folders; see `publish`."""
-    return publish(find(folders), out)
+    found = find(folders)
+    return publish(collect(found.records, found.hidden), out)
 
 
-def publish(found: Found, out: Path) -> Path:
-    """Write the report of some records and return the path of `index.html`.
+def publish(report: Report, out: Path) -> Path:
+    """Write a report and return the path of `index.html`.
 
     The same records give the same bytes: nothing written depends on the clock or on where it is written. Only files
     of the folder's last report are overwritten or removed.
 
     Raises:
-        UserError: claims are malformed, or `out` cannot be written or has other files where the report's would be.
+        UserError: `out` cannot be written or has other files where the report's would be.
     """
-    report = collect(found.records, found.hidden)
     content = {name: data.encode() if isinstance(data, str) else data for name, data in files(report)}
     manifest.publish(out, content)
     return out / "index.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.claim import load_claims
+from bench.claim import find_claims
 from bench.experiment import Experiment
 from bench.identity import is_current
 from bench.record import Record
@@ -40,6 +40,7 @@ class Report:
         stale: records that no present definition with its declared config would make again; not used.
         doubles: where records of one run differ; the first is used.
         costs: what each experiment cost and settled at each tier.
+        bad: a line for each claims file and each figure that is left out.
     """
 
     verdicts: Sequence[Verdict]
@@ -49,6 +50,7 @@ class Report:
     stale: Sequence[Record]
     doubles: Table | None
     costs: Sequence[Spent]
+    bad: Sequence[str] = ()
 
 
 def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
@@ -59,10 +61,12 @@ def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
         if record.identity.tier != "smoke":
             used.setdefault(record.identity.experiment, []).append(record)
     known = sorted(registry().values(), key=lambda e: e.name)
-    verdicts = judge_all(load_claims(), present)
+    claims, bad = find_claims()
+    verdicts = judge_all(claims, present)
+    sections = [_section(e, used[e.name], bad) for e in known if e.name in used]
     return Report(
         verdicts=verdicts,
-        sections=[_section(e, used[e.name]) for e in known if e.name in used],
+        sections=sections,
         absent=[e for e in known if e.name not in used],
         smoke=[r for r in present if r.identity.tier == "smoke"],
         stale=sorted(
@@ -71,9 +75,10 @@ def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
         ),
         doubles=doubles.table(hidden),
         costs=spent(known, present, verdicts),
+        bad=bad,
     )
 
 
-def _section(experiment: Experiment, records: Sequence[Record]) -> Section:
+def _section(experiment: Experiment, records: Sequence[Record], bad: list[str]) -> Section:
     tables = measured.tables(experiment, records)
-    return Section(experiment, records, tables, list(draw_all(experiment, records)))
+    return Section(experiment, records, tables, list(draw_all(experiment, records, bad)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,22 +26,42 @@ class Drawn:
     files: dict[str, bytes]
 
 
-def draw_all(experiment: Experiment, records: Sequence[Record]) -> Iterator[Drawn]:
-    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may return None."""
+def draw_all(experiment: Experiment, records: Sequence[Record], bad: list[str]) -> Iterator[Drawn]:
+    """Yield the figures of the finished runs of the highest tier, nothing overridden; a function may return None.
+
+    One that cannot be drawn of these records is left out, and a line in `bad` says so.
+    """
     done = [r for r in in_order(experiment, records) if r.status == "done" and not r.identity.overrides]
     if not done:
         return
     tier = max((r.identity.tier for r in done), key=TIERS.index)
-    chosen = [r for r in done if r.identity.tier == tier]
+    chosen = [_literal(r) for r in done if r.identity.tier == tier]
     seeds = ", ".join(str(s) for s in sorted({r.identity.seed for r in chosen}))
     for name, reference in (experiment.figures or {"curves": CURVES}).items():
-        function = resolve(reference)
-        with style.context():
-            figure = function(chosen)
-        if figure is not None:
+        try:
+            function = resolve(reference)
+            with style.context():
+                figure = function(chosen)
+            rendered = None if figure is None else style.render(figure)
+        except Exception as error:  # of a paper's own code, on records that it was not made for
+            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            bad.append(f"figure {experiment.name}.{name} cannot be drawn of these records: {told}")
+            continue
+        if rendered is not None:
             shown = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")
             caption = experiment.caption(tier, f"{experiment.title}. {shown}. Tier {tier}, seeds {seeds}.")
-            yield Drawn(f"{experiment.name}.{name}", caption, style.render(figure))
+            yield Drawn(f"{experiment.name}.{name}", caption, rendered)
+
+
+def _literal(record: Record) -> Record:
+    """Return a record whose labels of axes are shown as they are."""
+    drawn = {
+        key: dataclasses.replace(
+            curve, x_label=style.literal(curve.x_label), y_label=style.literal(curve.y_label)
+        )
+        for key, curve in record.curves.items()
+    }
+    return dataclasses.replace(record, curves=drawn)
 
 
 def curves(records: Sequence[Record]) -> Any:
@@ -80,7 +101,7 @@ def _panel(ax: Any, key: str, variants: Sequence[str], records: Sequence[Record]
         ax.plot(series[0].x, mean, label=variant, **look)
         shown += [y for curve in series for y in curve.y]
         ax.set(xlabel=series[0].x_label, ylabel=series[0].y_label)
-    ax.set_title(key)
+    ax.set_title(style.literal(key))
     finite = [y for y in shown if np.isfinite(y)]
     if finite and min(finite) > 0 and max(finite) > 100 * min(finite):
         ax.set_yscale("log")

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from io import BytesIO
 from typing import Any
 
+from bench.text import plain
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
 """Eight colours that stay apart for readers with any common colour blindness (after Okabe and Ito)."""
 
@@ -44,6 +46,15 @@ def context() -> AbstractContextManager[None]:
     import matplotlib
 
     return matplotlib.rc_context(RC)
+
+
+def literal(text: str) -> str:
+    """Return text from a record as a figure shows it: as it is, on one line, and never as a formula.
+
+    >>> literal("a $x$")
+    'a \\\\$x\\\\$'
+    """
+    return plain(text).replace("$", r"\$")
 
 
 def new_figure(rows: int = 1, cols: int = 1, width: float = 3.4, height: float = 2.6, **subplots: Any) -> Any:

@@ -1,11 +1,13 @@
 """Declarations: layers of config, selection, overrides."""
 
+import re
 import sys
 from dataclasses import dataclass
 
 import pytest
 
 from bench import registry as registry_module
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.execution.plan import plan
 from bench.experiment import Experiment
@@ -132,7 +134,9 @@ def test_a_variant_may_be_offered_at_some_tiers_only():
         ("from fake_paper.experiments import EXPERIMENTS", "'fake' and 'odd' both declare fake.act"),
     ],
 )
-def test_a_broken_paper_is_one_line_that_names_it(fake_paper, tmp_path, monkeypatch, text, fault):
+def test_a_broken_paper_is_left_out_named_and_stops_no_other(
+    fake_paper, tmp_path, monkeypatch, capsys, text, fault
+):
     info = tmp_path / "odd-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 0.1\n")
@@ -140,8 +144,29 @@ def test_a_broken_paper_is_one_line_that_names_it(fake_paper, tmp_path, monkeypa
     (tmp_path / "odd_paper.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "odd_paper", raising=False)
-    registry_module.papers.cache_clear()
-    with pytest.raises(UserError, match=fault) as error:
-        registry_module.registry()
-    assert "odd" in str(error.value)
-    assert "\n" not in str(error.value)
+    registry_module.forget()
+    assert registry_module.left_out() == ()
+    assert "fake.act" in registry_module.registry()
+    assert "odd" not in registry_module.papers()
+    (line,) = registry_module.left_out()
+    assert fault in line
+    assert "odd" in line
+    assert "\n" not in line
+    with pytest.raises(UserError, match=re.escape(line)):
+        registry_module.select(["odd.*"])
+    monkeypatch.setattr(sys, "argv", ["cnf-bench", "list"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    shown = capsys.readouterr()
+    assert end.value.code == 3
+    assert "fake.act" in shown.out
+    assert shown.err == f"skipped: {line}\n"
+
+
+def test_a_fault_of_what_is_asked_for_counts_more_than_a_broken_paper(fake_paper, monkeypatch, capsys):
+    monkeypatch.setattr("bench.cli.main.left_out", lambda: ("paper 'odd' is broken",))
+    monkeypatch.setattr(sys, "argv", ["cnf-bench", "show", "nowhere/x"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.endswith("skipped: paper 'odd' is broken\n")

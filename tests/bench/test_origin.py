@@ -29,7 +29,7 @@ def test_the_outermost_package_of_a_module(name, file, root):
 
 
 def test_sources_are_the_same_from_any_folder_and_with_any_search_path(tmp_path):
-    registry.papers.cache_clear()
+    registry.forget()
     for options, folder in (([], Path(__file__).parents[2]), (["-P"], tmp_path)):
         done = subprocess.run(
             [sys.executable, *options, "-c", PRINT], cwd=folder, capture_output=True, text=True, check=True

@@ -1,6 +1,8 @@
 """Identity, atomic records, pairing."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -290,3 +292,34 @@ def test_whatever_a_run_says_its_record_can_be_read(act, tmp_path):
     back = records.read(records.write(tmp_path, made))
     assert (back.message, back.environment) == ("half ? a pair", {"?": "?"})
     assert back.notes == ["x" * LONGEST]
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_hides_no_other(act, tmp_path, monkeypatch):
+    from bench.execution.plan import Job, missing
+    from bench.migrate import migrate_folder
+    from bench.models import find_record
+
+    own = identify(act, "plain", "cpu", 0)
+    records.write(tmp_path, Record(own, "done"))
+    shut, listed = tmp_path / "records" / "fake.train", Path.iterdir
+    shut.mkdir()
+
+    def iterdir(path):
+        if path == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    told = f"folder {shut} can not be read (Permission denied); change its permissions"
+    found = records.find([tmp_path])
+    assert [r.identity for r in found.records] == [own]
+    assert found.bad == [told]
+    assert migrate_folder(tmp_path).bad == [told]
+    with pytest.raises(UserError, match=re.escape(told)):
+        find_record(tmp_path / "absent")
+    jobs = [
+        Job(registry()["fake.train"], identify(registry()["fake.train"], "sgd", "cpu", s)) for s in (0, 1)
+    ]
+    bad = []
+    assert missing(jobs, tmp_path, bad=bad) == jobs
+    assert bad == [told]

@@ -20,6 +20,7 @@ from bench.registry import ENTRY_POINTS, registry
 from bench.report import corrections, latex, markdown, measured, style, verdicts
 from bench.report.build import build
 from bench.report.content import collect
+from bench.report.figures import draw_all
 from bench.report.html import page
 from bench.report.show import show
 from bench.stats import mean_interval, paired_ratio
@@ -417,9 +418,7 @@ def decline(records):
 
 
 def drawn(experiment, records):
-    from bench.report.figures import draw_all
-
-    return list(draw_all(experiment, records))
+    return list(draw_all(experiment, records, []))
 
 
 def test_declared_figures_get_the_finished_runs_of_the_highest_tier(fake):
@@ -443,6 +442,32 @@ def test_curves_are_drawn_where_nothing_is_declared(fake, curved):
     (figure,) = drawn(fake, curved[:7])
     assert figure.name == "fake.act.curves"
     assert drawn(fake, three_seeds(fake, "plain", [1.0])) == []
+
+
+def test_texts_of_records_are_no_formulas_in_figures(fake):
+    from bench.report.figures import curves
+
+    text = "$$\\def\\x{\\x}$$ \x1b[2J\n$"
+    curve = Curve((0.0, 1.0), (3.0, 2.0), text, text)
+    bad = []
+    (figure,) = draw_all(fake, three_seeds(fake, "plain", [1.0], curves={text: curve}), bad)
+    assert bad == []
+    assert b"\x1b" not in figure.files["svg"]
+    ax = curves(three_seeds(fake, "plain", [1.0], curves={text: curve})).axes[0]
+    assert ax.get_title() == "\\$\\$\\def\\x{\\x}\\$\\$ \\x1b[2J\\n\\$"
+
+
+def fail(records):
+    """Nothing that can be drawn."""
+    raise ValueError("planted\nfault")
+
+
+def test_a_figure_that_can_not_be_drawn_is_named_and_stops_no_other(fake):
+    experiment = replace(fake, figures={"bad": f"{__name__}:fail", "e": f"{__name__}:draw"})
+    bad = []
+    (figure,) = draw_all(experiment, three_seeds(fake, "plain", [1.0, 2.0]), bad)
+    assert figure.name == "fake.act.e"
+    assert bad == ["figure fake.act.bad cannot be drawn of these records: ValueError: planted fault"]
 
 
 def test_seeds_of_unequal_length_have_no_mean_curve(fake):

@@ -2,19 +2,21 @@
 
 import math
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from scipy.stats import t as student_t
 
-from bench.claim import VERDICTS, Claim, load_claims, read_claims
+from bench.claim import VERDICTS, Claim, _claims_file, find_claims, load_claims, read_claims
+from bench.cli.main import main
 from bench.errors import UserError
 from bench.evidence import gather
 from bench.experiment import TIERS, Experiment
 from bench.identity import identify
 from bench.metrics.catalogue import is_time
 from bench.record import Measured, Record
-from bench.registry import registry
+from bench.registry import papers, registry
 from bench.stats import Interval
 from bench.verdict import judge, judge_all, scaled
 
@@ -129,6 +131,44 @@ def test_smoke_and_stale_records_settle_nothing(fake_paper):
         record = Record(identity, "done", metrics={"max_error": Measured(2.0, "", "p")})
         (verdict,) = judge_all([claim()], [record])
         assert verdict.verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("[[claim", "is not valid TOML"),
+        ('[[claim]]\nid = "x"\n', "claim 'x'"),
+        ("a = " + "[" * 10**5, "nested"),
+        (None, "claim ids used twice: fake.double, fake.error"),
+    ],
+)
+def test_a_broken_claims_file_is_left_out_named_and_stops_no_other(
+    fake_paper, tmp_path, monkeypatch, capsys, content, fault
+):
+    own = _claims_file(papers()["fake"])
+    others = [c for c in load_claims() if c.paper != "fake"]
+    path = tmp_path / "claims.toml"
+    whole = own.read_text()
+    path.write_text(whole + whole[whole.index("[[claim]]") :] if content is None else content)
+    monkeypatch.setattr(
+        "bench.claim._claims_file", lambda m: path if m.__name__[:4] == "fake" else _claims_file(m)
+    )
+    claims, bad = find_claims()
+    assert claims == others
+    (line,) = bad
+    assert line.startswith(str(path))
+    assert fault in line
+    assert "\n" not in line
+    with pytest.raises(UserError, match=re.escape(line)):
+        load_claims()
+    (tmp_path / "records").mkdir()
+    for words in (["claims"], ["power"], ["report", "--out", str(tmp_path / "out")]):
+        folder = ["--records", str(tmp_path)] if words == ["power"] else [str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["cnf-bench", *words, *folder])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 3
+        assert f"skipped: {line}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from bench.metrics.catalogue import metric, split_key
 from bench.record import Measured, Record, write
 from bench.registry import registry
 from bench.report import manifest
+from bench.report.build import publish
+from bench.report.content import Report, collect
 
 
 def record(values: dict[str, float], seed: int = 0, variant: str = "plain", **changes) -> Record:
@@ -81,7 +83,7 @@ def test_the_exit_code_tells_whether_everything_holds(
     identity = identify(registry()["fake.act"], "plain", "cpu", 0)
     true = Run(identity, tmp_path).numpy_generator("error").uniform()
     write(tmp_path, record({"max_error": true + value, "nfe": 7.0}))
-    monkeypatch.setattr(verify, "stale_files", lambda folders, out: stale)
+    monkeypatch.setattr(verify, "stale_files", lambda report, out: stale)
     monkeypatch.setattr(sys, "argv", ["verify", str(tmp_path)])
     assert verify.main() == code
     shown = capsys.readouterr()
@@ -94,32 +96,30 @@ def test_the_exit_code_tells_whether_everything_holds(
 
 
 def test_files_that_differ_or_are_no_more_are_stale(fake_paper, tmp_path: Path) -> None:
-    from bench.report.build import build
-
-    write(tmp_path, record({"max_error": 2.0, "nfe": 7.0}))
-    build([tmp_path], tmp_path)
-    assert verify.stale_files([tmp_path], tmp_path) == []
+    report = collect([record({"max_error": 2.0, "nfe": 7.0})])
+    publish(report, tmp_path)
+    assert verify.stale_files(report, tmp_path) == []
     (tmp_path / "tables" / "own.md").write_text("of the user's own")
-    assert verify.stale_files([tmp_path], tmp_path) == []
+    assert verify.stale_files(report, tmp_path) == []
     (tmp_path / "tables" / "claims.md").write_text("other")
     (tmp_path / "tables" / "fake.act.csv").unlink()
     (tmp_path / "tables" / "gone.md").write_text("of an experiment that is no more")
     listed = manifest.read(tmp_path) | {"tables/gone.md": [""]}
     (tmp_path / manifest.NAME).write_text(manifest.text(listed))
-    assert verify.stale_files([tmp_path], tmp_path) == [
+    assert verify.stale_files(report, tmp_path) == [
         "manifest.json",
         "tables/claims.md",
         "tables/fake.act.csv",
         "tables/gone.md",
     ]
-    assert "tables/claims.md" in verify.stale_files([tmp_path], tmp_path / "empty")
+    assert "tables/claims.md" in verify.stale_files(report, tmp_path / "empty")
 
 
 def test_runs_longer_than_half_a_minute_are_not_repeated_unless_asked_for(
     fake_paper, tmp_path, monkeypatch
 ) -> None:
     write(tmp_path, record({}, duration_s=31.0))
-    monkeypatch.setattr(verify, "stale_files", lambda folders, out: [])
+    monkeypatch.setattr(verify, "stale_files", lambda report, out: [])
     chosen: list[int] = []
     monkeypatch.setattr(verify, "repeat", lambda records, tolerance: chosen.append(len(records)) or [])
     for arguments in ([], ["--seconds", "40"]):
@@ -130,7 +130,7 @@ def test_runs_longer_than_half_a_minute_are_not_repeated_unless_asked_for(
 
 def test_one_in_twenty_may_move_unless_more_is_allowed(fake_paper, tmp_path, monkeypatch) -> None:
     write(tmp_path, record({"max_error": 1.0}))
-    monkeypatch.setattr(verify, "stale_files", lambda folders, out: [])
+    monkeypatch.setattr(verify, "stale_files", lambda report, out: [])
     monkeypatch.setattr(verify, "execute", lambda jobs, folder, limits, told: write(folder, repeated))
     for value, arguments, code in ((1.04, [], 0), (1.07, [], 1), (1.07, ["--tolerance", "0.1"], 0)):
         repeated = record({"max_error": value})
@@ -142,11 +142,11 @@ def test_one_in_twenty_may_move_unless_more_is_allowed(fake_paper, tmp_path, mon
 def test_as_a_command_it_ends_with_its_code_and_one_line_for_a_fault(
     fake_paper, tmp_path, monkeypatch, capsys, wrong: str, code: int, told: str
 ) -> None:
-    def build(folders: list[Path], out: Path) -> None:
+    def refuse(report: Report, out: Path) -> None:
         if wrong:
             raise UserError(wrong)
 
-    monkeypatch.setattr("bench.report.build.build", build)
+    monkeypatch.setattr("bench.report.build.publish", refuse)
     monkeypatch.setattr(sys, "argv", ["verify", str(tmp_path)])
     monkeypatch.delitem(sys.modules, "bench.verify")
     with pytest.raises(SystemExit) as end:

@@ -214,8 +214,8 @@ BROKEN = {
 
 @attack("broken papers")
 def papers_that_can_not_be_imported(box: Box) -> None:
-    """Install papers that are missing, raise, exit, or declare no experiments: one line names the paper."""
-    for i, text in enumerate(BROKEN.values()):
+    """Install papers that are missing, raise, exit, or declare no experiments: it is named, the others are listed."""
+    for i, (what, text) in enumerate(BROKEN.items()):
         place = box.folder / f"paper{i}"
         (place / f"odd{i}-0.1.dist-info").mkdir(parents=True)
         (place / f"odd{i}-0.1.dist-info/METADATA").write_text(
@@ -227,7 +227,15 @@ def papers_that_can_not_be_imported(box: Box) -> None:
         if text is not None:
             (place / f"odd{i}_paper.py").write_text(text)
         path = os.pathsep.join((str(place), box.environment["PYTHONPATH"]))
-        box.call("list", code=(2, 3), says=f"odd{i}", env={"PYTHONPATH": path})
+        if what == "it interrupts":  # no one can tell it from a person's Ctrl-C
+            box.call("list", code=130, env={"PYTHONPATH": path})
+            continue
+        box.call("list", code=3, says=(f"odd{i}", "fake.act", "lecture.mnist"), env={"PYTHONPATH": path})
+        box.call("run", "fake.act/plain", "--seed", "0", "--out", f"out{i}", code=3, says=f"odd{i}",
+                 env={"PYTHONPATH": path})  # fmt: skip
+        box.check(
+            statuses(box.folder / f"out{i}") == ["done"], f"{what}: the run of another paper was stopped"
+        )
 
 
 @attack("broken papers")
@@ -242,7 +250,10 @@ def papers_with_broken_claims(box: Box) -> None:
         whole.replace("value = 0.5", "value = nan"), "a." * 5000 + "b = 1", '[[claim]]\nid = "x"\n',
     ):  # fmt: skip
         place.write_text(text)
-        box.call("claims", folder, code=2, says="claims.toml", env=box.with_paper(paper))
+        for verb in (("claims", folder), ("report", folder, "--out", "out")):
+            box.call(*verb, code=3, says="claims.toml", env=box.with_paper(paper))
+        page = (box.folder / "out/index.html").read_text()
+        box.check("Does as it is told" in page, "the records are not in the report")
     place.unlink()
     box.call("claims", folder, code=(0, 2), env=box.with_paper(paper))
 

@@ -134,8 +134,8 @@ def texts_in_claims(box: Box) -> None:
     """Claim and report where a paper's claims have such texts."""
     folder, place = box.results(), box.paper()
     claims = place / "fake_paper/claims.toml"
-    (whole, *_) = claims.read_text().split("\n\n")
-    made = []
+    margin, whole, *_ = claims.read_text().split("\n\n")
+    made = [margin]
     for i, text in enumerate(EVIL):
         quoted = json.dumps(text).replace("\x7f", "\\u007f")
         one = whole.replace('"the error is 0.5"', quoted).replace('"Table 1"', quoted)

@@ -135,7 +135,7 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
     """Return the exit code of a command in this process and what it printed."""
     out = io.StringIO()
     argv = ["cnf-bench", *map(str, words)]
-    few = patch("bench.claim.load_claims", _few), patch("bench.report.content.load_claims", _few)
+    few = patch("bench.claim.find_claims", _few), patch("bench.report.content.find_claims", _few)
     undrawn = patch("bench.report.content.draw_all", lambda *_: ())
     unrun = patch("bench.execution.executor.execute", _pretended)
     with contextlib.ExitStack() as stack:
@@ -150,7 +150,7 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
 
 
 def _few() -> Any:
-    return all_claims()[:FEW]
+    return all_claims()[:FEW], []
 
 
 def _pretended(jobs: Any, folder: Path, limits: Any, listener: Any) -> dict[str, int]:
