@@ -177,7 +177,7 @@ def read(path: Path, limit: int) -> bytes:
 
 def _reserved(path: Path) -> str:
     """Return the name of the draft that keeps room for a file."""
-    return f".{path.name}.{hashlib.sha256(path.name.encode()).hexdigest()[:16]}.part"
+    return f".{path.name}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from bench.registry import registry
 from bench.report import manifest
 from bench.report.build import publish
 from bench.report.content import Report, collect
+from bench.text import plain
 
 
 def stale_files(report: Report, out: Path) -> list[str]:
@@ -86,13 +87,13 @@ def main() -> int:
     report = collect(found.records, found.hidden)
     stale = stale_files(report, options.folder)
     for line in report.bad:
-        print(f"skipped: {line}")
+        print(plain(f"skipped: {line}"))
     for name in stale:
-        print(f"differs from what the records give: {options.folder / name}")
+        print(plain(f"differs from what the records give: {options.folder / name}"))
     chosen = repeatable(records.read_all([options.folder]), options.seconds)
     moved = repeat(chosen, options.tolerance)
     for line in moved:
-        print(line)
+        print(plain(line))
     print(f"report: {len(stale)} stale files; {len(chosen)} records repeated, {len(moved)} metrics moved")
     return 1 if stale or moved else 0
 
@@ -101,5 +102,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except UserError as error:
-        print(f"verify: {error}", file=sys.stderr)
+        print(plain(f"verify: {error}"), file=sys.stderr)
         sys.exit(2)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Json, end_with, given
+from bench.cli.options import Json, end_with, given, say
 from bench.cli.runs import (
     Config,
     Device,
@@ -24,7 +24,6 @@ from bench.cli.runs import (
     overrides,
     tell,
 )
-from bench.text import plain
 
 
 def plan(
@@ -62,7 +61,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(to_json(found, seconds), indent=1))
     for line in () if as_json else lines(found, seconds):
-        typer.echo(plain(line))
+        say(line)
     end_with(bad, found.left_out)
 
 
@@ -95,5 +94,5 @@ def power(
     if as_json:
         typer.echo(json.dumps(to_json(lacks), indent=1))
     for line in () if as_json else lines(lacks):
-        typer.echo(plain(line))
+        say(line)
     end_with(found.bad, left_out)

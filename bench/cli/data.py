@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
+from bench.cli.options import say
 from bench.data import registry
 from bench.data.registry import BAD, DataSet
 from bench.errors import UserError
@@ -30,7 +32,9 @@ def list_sets(
     table = _table("name", "title", "state", "size")
     for row in rows:
         where = f"{row['state']} in {', '.join(row['folders'])}" if row["folders"] else row["state"]
-        table.add_row(row["name"], row["title"], where, decimal(row["bytes"]) if row["bytes"] else "-")
+        table.add_row(
+            row["name"], row["title"], _shown(where), decimal(row["bytes"]) if row["bytes"] else "-"
+        )
     Console().print(table)
 
 
@@ -47,11 +51,11 @@ def fetch(
             faults.append(str(error))
             continue
         for place in places.values():
-            typer.echo(f"{data_set.name}: {place}")
+            say(f"{data_set.name}: {place}")
         if data_set.bundled:
-            typer.echo(f"{data_set.name}: bundled with a dependency, nothing to download")
+            say(f"{data_set.name}: bundled with a dependency, nothing to download")
     for fault in faults:
-        typer.echo(f"cnf-bench: {plain(fault)}", err=True)
+        say(f"cnf-bench: {fault}", err=True)
     if faults:
         raise typer.Exit(2)
 
@@ -65,7 +69,7 @@ def check(
     found = [line for data_set in sets for line in data_set.check() or [(data_set.name, "bundled")]]
     table = _table("file", "status")
     for path, status in found:
-        table.add_row(path, status)
+        table.add_row(_shown(path), _shown(status))
     Console().print(table)
     if any(status in BAD for _, status in found):
         raise typer.Exit(2)
@@ -76,6 +80,11 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, overflow="fold")  # never shorten a path
     return table
+
+
+def _shown(text: str) -> Text:
+    """Return text of a cell as it is: no control sequence, no markup."""
+    return Text(plain(text))
 
 
 def _row(data_set: DataSet) -> dict[str, Any]:

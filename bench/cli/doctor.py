@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.text import plain
+from bench.cli.options import say
 
 
 def doctor(
@@ -21,14 +21,14 @@ def doctor(
 
     findings = examine(folder)
     for path, what, _ in findings:
-        typer.echo(plain(f"{path}: {what}"))
+        say(f"{path}: {what}")
     if not findings:
-        typer.echo(f"{folder}: nothing is wrong")
+        say(f"{folder}: nothing is wrong")
     elif fix or move_to:
         target = move_to or folder / QUARANTINE
         with locked(folder):
             moved = move_aside(folder, findings, target)
-        typer.echo(f"{len(moved)} moved to {target}")
+        say(f"{len(moved)} moved to {target}")
     else:
-        typer.echo(f"{len(findings)} found; --fix moves them to {folder / QUARANTINE}", err=True)
+        say(f"{len(findings)} found; --fix moves them to {folder / QUARANTINE}", err=True)
         raise typer.Exit(3)

@@ -21,6 +21,11 @@ Folders = Annotated[
 ]
 
 
+def say(text: object, err: bool = False) -> None:
+    """Print one line, harmless to a terminal; whatever a verb prints goes through here, but for JSON and tables."""
+    typer.echo(plain(str(text)), err=err)
+
+
 def given(folders: list[Path] | None) -> list[Path]:
     """Return the folders a person means.
 
@@ -38,9 +43,9 @@ def tell_doubles(found: Found) -> None:
     from bench.report.doubles import differences, origins
 
     for line in origins(found.hidden):
-        typer.echo(plain(line), err=True)
+        say(line, err=True)
     for line in differences(found.hidden):
-        typer.echo(plain(line), err=True)
+        say(line, err=True)
 
 
 def end_with(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:
@@ -58,8 +63,6 @@ def end_with(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:
 def tell_skipped(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:
     """Name what was skipped; see `end_with`."""
     for line in (*left_out, *bad):
-        typer.echo(f"skipped: {plain(line)}", err=True)
+        say(f"skipped: {line}", err=True)
     if bad:
-        typer.echo(
-            f"{len(bad)} skipped; `cnf-bench doctor <folder>` lists them and moves them aside", err=True
-        )
+        say(f"{len(bad)} skipped; `cnf-bench doctor <folder>` lists them and moves them aside", err=True)

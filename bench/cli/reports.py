@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Folders, Json, end_with, given, tell_doubles, tell_skipped
-from bench.text import plain
+from bench.cli.options import Folders, Json, end_with, given, say, tell_doubles, tell_skipped
 
 
 def report(
@@ -29,13 +28,13 @@ def report(
 
         stale = stale_files(made, out)
         for name in stale:
-            typer.echo(f"would change: {out / name}")
+            say(f"would change: {out / name}")
         tell_doubles(found)
         if stale:
             tell_skipped(found.bad, made.bad)
             raise typer.Exit(1)
     else:
-        typer.echo(publish(made, out))
+        say(publish(made, out))
         tell_doubles(found)
     end_with(found.bad, made.bad)
 
@@ -56,7 +55,7 @@ def claims(
         typer.echo(json.dumps([to_json(v) for v in verdicts], indent=1))
     for v in () if as_json else verdicts:
         measured = "" if v.measured is None else f"  measured {v.measured.mean:.4g} {v.claim.unit}".rstrip()
-        typer.echo(plain(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}"))
+        say(f"{v.verdict:15} {v.claim.id}: {v.claim.text} [{v.claim.documented}]{measured}")
     tell_doubles(found)
     end_with(found.bad, left_out)
 

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.options import Folders, Json, end_with, given, tell_doubles
+from bench.cli.options import Folders, Json, end_with, given, say, tell_doubles
 from bench.errors import UserError
-from bench.text import plain
 
 MOST = 10_000
 """Seeds of one call."""
@@ -51,9 +50,9 @@ def list_(as_json: Json = False) -> None:
         typer.echo(json.dumps(rows, indent=1))
         return
     for e in experiments:
-        typer.echo(
-            f"{e.name}  {e.title}\n    variants: {', '.join(e.variants)}\n    tiers: {', '.join(e.tiers)}"
-        )
+        say(f"{e.name}  {e.title}")
+        say(f"    variants: {', '.join(e.variants)}")
+        say(f"    tiers: {', '.join(e.tiers)}")
 
 
 def run(
@@ -100,7 +99,7 @@ def run(
         todo = planned if force else missing(planned, out, device, bad)
         absent = prepare_data(todo, download=not offline)
         for unavailable in absent.values():
-            typer.echo(f"skipped: {plain(unavailable.reason)}", err=True)
+            say(f"skipped: {unavailable.reason}", err=True)
         ready = [job for job in todo if not set(job.data_sets) & set(absent)]
         lost = record_lost(todo, absent, out)
         if force:
@@ -117,15 +116,15 @@ def run(
             try:
                 counts = execute(ready, out, limits, display)
             except KeyboardInterrupt as error:
-                typer.echo("interrupted; finished records are kept, the same command goes on", err=True)
+                say("interrupted; finished records are kept, the same command goes on", err=True)
                 raise typer.Exit(128 + error.number if isinstance(error, Terminated) else 130) from None
-    typer.echo(f"records: {out / 'records'}")
+    say(f"records: {out / 'records'}")
     left_out: Sequence[str] = ()
     if ends is not None:
         call = Call(tier, planned, missing(planned, out, device), jobs, frozenset(absent))
         found = survey(call, out, device, until=0.0)
         left_out = found.left_out
-        typer.echo(left(found, call.missing))
+        say(left(found, call.missing))
     end_with(bad, left_out)
     if lost or any(counts.get(status) for status in ("error", "timeout", "oom")):
         raise typer.Exit(3)
@@ -151,7 +150,7 @@ def chosen_seeds(number: int | None, exact: list[int] | None) -> list[int] | Non
 
 def tell(line: str) -> None:
     """Say what goes on."""
-    typer.echo(plain(line), err=True)
+    say(line, err=True)
 
 
 def overrides(
@@ -188,7 +187,7 @@ def status(folders: Folders = None, as_json: Json = False) -> None:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=1))
     else:
         for line in summary(rows):
-            typer.echo(plain(line))
+            say(line)
     tell_doubles(found)
     end_with(found.bad)
 
@@ -204,5 +203,5 @@ def migrate(
         raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
     with locked(folder):
         done, bad = migrate_folder(folder)
-    typer.echo(f"{done} records migrated in {folder}")
+    say(f"{done} records migrated in {folder}")
     end_with(bad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ def sources() -> str:
     state = hashlib.sha256()
     for root in sorted({Path(bench.__file__).resolve().parent, *map(_package, papers().values())}):
         for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            state.update(f"{root.name}/{path.relative_to(root)}\0".encode())
+            state.update(os.fsencode(f"{root.name}/{path.relative_to(root)}\0"))
             state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
 

@@ -64,7 +64,7 @@ def end_leftovers(folder: Path, run: str = "", proc: Path = PROC) -> list[int]:
 
     They are known by their environment, so that a number that the system has given to another process since is safe.
     """
-    wanted = {f"{key}={value}".encode() for key, value in mark(folder, run).items()}
+    wanted = {os.fsencode(f"{key}={value}") for key, value in mark(folder, run).items()}
     ended = []
     for path in proc.glob("[0-9]*"):
         pid = int(path.name)

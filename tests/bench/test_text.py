@@ -1,13 +1,20 @@
 """What comes from files acts on no terminal and no spreadsheet."""
 
+import ast
 import csv
 import io
+import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bench.cli
+from bench import files
+from bench.cli.main import main
+from bench.execution.processes import end_leftovers
 from bench.report import latex, markdown
 from bench.report.table import Column, Table, csv_text
 from bench.text import HIDDEN, cell, plain
@@ -49,3 +56,41 @@ def test_tables_are_clean_in_every_form() -> None:
     for text in (markdown.render(table), latex.render(table)):
         assert "\x1b" not in text
         assert "red" in text
+
+
+def calls(path: Path, *names: str) -> list[ast.Call]:
+    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [call for call in found if ast.unparse(call.func) in names]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(bench.cli.__file__).parent.glob("*.py")), ids=lambda path: path.name
+)
+def test_a_verb_prints_by_one_function_that_cleans(path: Path) -> None:
+    printed = [ast.unparse(call.args[0]) for call in calls(path, "typer.echo", "print")]
+    assert all(
+        text.startswith(("json.dumps(", "plain(", "f'skipped: {plain(", "f'cnf-bench: {plain("))
+        for text in printed
+    )
+
+
+def test_names_of_folders_act_on_no_terminal(fake_paper, tmp_path, capsys, monkeypatch) -> None:
+    folder = tmp_path / "\x1b[2J\u202ea\udce9"
+    (folder / "records").mkdir(parents=True)
+    (folder / "records" / "stray").write_text("")
+    for words in (["--fix"], ["--move-to", str(folder / "b")]):
+        monkeypatch.setattr(sys, "argv", ["cnf-bench", "doctor", str(folder), *words])
+        with pytest.raises(SystemExit):
+            main()
+    shown = capsys.readouterr().out
+    assert plain(shown.replace("\n", " ")) == shown.replace("\n", " ")
+    assert "nothing is wrong" in shown
+    assert "1 moved to" in shown
+
+
+def test_names_that_are_no_text_are_names_all_the_same(tmp_path) -> None:
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    assert end_leftovers(folder, proc=tmp_path) == []
+    files.write(folder / "a\udce9", "content", folder)
+    assert [path.read_text() for path in folder.iterdir()] == ["content"]
