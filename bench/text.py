@@ -19,7 +19,7 @@ def plain(text: str) -> str:
     >>> plain("red\\x1b[31m")
     'red\\\\x1b[31m'
     """
-    return "".join(_shown(letter) for letter in text)
+    return text if text.isprintable() else "".join(_shown(letter) for letter in text)
 
 
 def cell(text: str) -> str:

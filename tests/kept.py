@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,18 @@ def commit() -> str:
 
 def read(path: Path | None) -> list[dict[str, Any]]:
     """Return what was kept; of a line that was cut short nothing."""
-    if path is None or not path.exists():
-        return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in whole]
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path and path.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def keep(path: Path | None, outcome: dict[str, Any]) -> None:
     """Add an outcome."""
     if path is not None:
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(outcome) + "\n")
+            stream.write("\n" + json.dumps(outcome))  # the line before may have been cut short
 
 
 def made_by(command: str, when: datetime, commits: Iterable[str]) -> str:

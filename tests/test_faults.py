@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from faults import box as boxes
+from faults import run
 from faults.box import ATTACKS, Box, Listed, Tally, Untried
 from faults.run import Played, play, table
 
@@ -153,3 +154,23 @@ def test_the_table_adds_up_and_is_no_file_that_a_report_removes_or_refuses(tmp_p
     for content in ({"index.html": b"1"}, {"index.html": b"2"}):
         manifest.publish(tmp_path, content)
     assert (tmp_path / "faults.md").read_text() == text
+
+
+def test_a_session_that_was_ended_goes_on_and_shows_all(tmp_path, monkeypatch) -> None:
+    taken: list[str] = []
+
+    def play_some(chosen, told) -> None:
+        for each in chosen:
+            taken.append(each.play.__name__)
+            told(each.play.__name__, Played(each.kind, each.what, Tally(tried=2)))
+            if len(taken) == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "ATTACKS", [Listed("k", holds), Listed("k", absent)])
+    monkeypatch.setattr(run, "play_all", play_some)
+    words = ["--rounds", "0", "--kept", str(tmp_path / "kept"), "--out", str(tmp_path / "faults.md")]
+    with pytest.raises(KeyboardInterrupt):
+        run.main(words)
+    assert run.main(words) == 0
+    assert taken == ["holds", "absent"]
+    assert "|  | all 2 | 4 | 0 | 0 | 0 | 0 | 0 | 0 |" in (tmp_path / "faults.md").read_text()

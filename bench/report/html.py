@@ -6,6 +6,7 @@ import base64
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -21,14 +22,8 @@ from bench.schema import STATUSES
 
 def page(report: Report) -> str:
     """Return the page."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["slug"] = lambda text: text.replace(" ", "-")
     used = [record for section in report.sections for record in section.records]
-    html = environment.from_string(_text("page.html.j2")).render(
+    html = _template().render(
         style=_text("page.css"),
         report=report,
         verdict_names=VERDICTS,
@@ -43,6 +38,17 @@ def page(report: Report) -> str:
         data_uri=_data_uri,
     )
     return html + "\n"
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["slug"] = lambda text: text.replace(" ", "-")
+    return environment.from_string(_text("page.html.j2"))
 
 
 def _text(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from bench.report.table import Column, Table
 
@@ -78,6 +79,7 @@ def _plain(text: str) -> str:
     return re.sub(r"(?<=\w)\.(?=[A-Za-z])", r".\\allowbreak{}", "".join(map(_character, text)))
 
 
+@cache
 def _character(letter: str) -> str:
     maths = _MATHS.get(letter) or _RAISED.get(letter) or _greek(letter)
     if maths:

@@ -25,7 +25,7 @@ import numpy as np
 from mutants import of_bytes, of_json, of_tree
 
 from bench import arrays, files, models, record
-from bench.claim import Claim, load_claims, read_claims
+from bench.claim import Claim, find_claims, read_claims
 from bench.data import images, registry, tabular
 from bench.data.registry import DataFile, DataSet
 from bench.errors import UserError
@@ -90,7 +90,7 @@ def repaired(content: bytes, rng: random.Random) -> bytes:
 
 @cache
 def all_claims() -> list[Claim]:
-    return load_claims()
+    return find_claims()[0]
 
 
 def read_repaired(folder: Path, content: bytes) -> Any:
@@ -129,6 +129,7 @@ source = "read"
 value = 2.0
 unit = "x"
 tolerance = 0.05
+margin_reason = "made up"
 experiment = "fake.act"
 variant = "double"
 metric = "max_error"
@@ -243,16 +244,31 @@ def idx_file(_: Path) -> bytes:
     return header + bytes(range(18))
 
 
-def csv_file(_: Path) -> bytes:
-    rows = "\n".join(f"{i % 2}.0,{i}.5,{-i}e-3,{i}" for i in range(30))
-    return f"# label,f0,f1,f2\n{rows}\n".encode()
+BETWEEN = b"\f"
+"""What parts the two files of a set."""
+TOY = tabular._Recipe(tabular._hepmass, 3, (14, 1, 15))
+
+
+def csv_files(_: Path) -> bytes:
+    rows = [f"{i % 2}.0,{i}.5,{-i}e-3,{i}" for i in range(30)]
+    train, test = (
+        "\n".join(["# label,f0,f1,f2", *rows]),
+        "\n".join(["# label,f0,f1,f2,mass", *(f"{r},1" for r in rows)]),
+    )
+    return train.encode() + BETWEEN + test.encode()
 
 
 def read_csv(folder: Path, content: bytes) -> Any:
-    for part in ("train", "test"):
-        written(folder, f"data/hepmass/1000_{part}.csv", content)
-    with patch.dict(os.environ, CNF_BENCH_DATA=str(folder / "data"), CNF_BENCH_CACHE=str(folder / "cache")):
-        return tabular.load("hepmass")
+    for part, file in zip(("train", "test"), content.partition(BETWEEN)[::2], strict=True):
+        written(folder, f"data/hepmass/1000_{part}.csv", file)
+    environment = {"CNF_BENCH_DATA": str(folder / "data"), "CNF_BENCH_CACHE": str(folder / "cache")}
+    with patch.dict(os.environ, environment), patch.dict(tabular._RECIPES, hepmass=TOY):
+        found = tabular.load("hepmass")
+    assert all(
+        np.isfinite(part).all() and part.shape[1] == TOY.d
+        for part in (found.train, found.validation, found.test)
+    )
+    return found
 
 
 def tar_file(_: Path) -> bytes:
@@ -376,7 +392,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "npy": Parser(lambda _: npy_file(np.ones((4, 5))), lambda f, c: arrays.read_npy(written(f, "x.npy", c))),
     "npz": Parser(npz_file, lambda f, c: arrays.read_npz(written(f, "x.npz", c))),
-    "csv": Parser(csv_file, read_csv),
+    "csv": Parser(csv_files, read_csv),
     "tar": Parser(tar_file, extract),
     "tar.gz": Parser(lambda f: gzip.compress(tar_file(f)), extract),
     "model": Parser(a_model, load_model),

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.converted import CONVERTED
+from fuzz import folders, run
+from fuzz.converted import CONVERTED, packed
 from fuzz.folders import FOLDERS
 from fuzz.run import table
-from fuzz.runner import Ends, fuzz
+from fuzz.runner import Ends, fuzz, merged
 from parsers import Parser
 
 from bench.errors import UserError
@@ -81,6 +82,15 @@ def test_an_input_is_the_same_for_the_same_number(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", FEW)
+def test_what_is_not_damaged_is_read(fake_paper, tmp_path, monkeypatch, name: str) -> None:
+    parser = (CONVERTED | FOLDERS)[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folders, "damaged", lambda place, rng: set(place.rglob("*.json")))
+    whole = parser.good(tmp_path)
+    parser.call(tmp_path, packed(whole) if name == "CIFAR-10" else whole)
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_a_damaged_file_or_folder_ends_in_a_value_or_the_typed_error(fake_paper, name: str) -> None:
     parser = (CONVERTED | FOLDERS)[name]
     ends = fuzz(name, parser, FEW[name])
@@ -93,3 +103,32 @@ def test_the_table_shows_every_parser_and_fault() -> None:
     text = table({"npy": Ends(tried=1, value=1), "toml": ends}, datetime.now(UTC), "nox -s fuzz")
     assert "| toml | 3 | 1 | 1 | 0 | 1 | 0 | 0 | 0.0 | 0 |" in text
     assert "- toml: input 7: crash: it ended" in text
+
+
+def test_portions_add_up() -> None:
+    parts = [Ends(tried=2, value=1, crash=1, slowest=2.0, memory=1, notes=["a", "b"]),
+             Ends(tried=1, error=1, slowest=1.0, memory=3, notes=["c", "d"])]  # fmt: skip
+    assert merged(parts) == Ends(3, value=1, error=1, crash=1, slowest=2.0, memory=3, notes=["a", "b", "c"])
+
+
+def test_a_session_that_was_ended_goes_on_and_shows_all(tmp_path, monkeypatch) -> None:
+    taken: list[tuple[int, int]] = []
+
+    def hand_over(name: str, parser: Parser, count: int, first: int) -> Ends:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append((first, count))
+        return Ends(tried=count, value=count)
+
+    monkeypatch.setattr(run, "ALL", {"npy": planted(refuse)})
+    monkeypatch.setattr(run, "fuzz", hand_over)
+    words = ["--count", "1700", "--kept", str(tmp_path / "kept"), "--out", str(tmp_path / "fuzz.md")]
+    with pytest.raises(KeyboardInterrupt):
+        run.main(words)
+    with (tmp_path / "kept").open("a") as stream:
+        stream.write('\n{"parser": "npy", "first"')
+    taken.clear()
+    assert run.main(words) == 0
+    assert run.main(words) == 0
+    assert taken == [(1500, 200)]
+    assert "| npy | 1700 | 1700 | 0 |" in (tmp_path / "fuzz.md").read_text()

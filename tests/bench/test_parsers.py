@@ -32,6 +32,12 @@ def test_a_damaged_input_ends_in_a_value_or_the_typed_error(fake_paper, name: st
     assert ends["traceback"] == 0
 
 
+@pytest.mark.parametrize("name", PARSERS)
+def test_an_input_that_is_not_damaged_is_read(fake_paper, tmp_path: Path, name: str) -> None:
+    parser = PARSERS[name]
+    parser.call(tmp_path, parser.good(tmp_path))
+
+
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(lambda word: word.strip())
 PLAIN = (

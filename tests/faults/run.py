@@ -77,6 +77,7 @@ def play(listed: Listed, good: Path, scratch: Path) -> Played:
 def _child(attack: Attack, folder: Path, good: Path) -> tuple[str, dict[str, object]]:
     """Return why an attack could not be played, nothing where it could, and its tally."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup ignores, no call would hear of
     os.environ["CNF_BENCH_DATA"], os.environ["CNF_BENCH_CACHE"] = "", str(folder / "cache")
     os.chdir(folder)
     box, untried = Box(folder, good), ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import random
 import tarfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 from mutants import of_bytes
 from parsers import Parser
+from test_image_data import python2_pickle
 from test_legacy_pandas import gas_columns, legacy_pandas
 
 from bench.data import convert, images
@@ -70,19 +70,22 @@ def a_checkpoint(_: Path) -> bytes:
 
 def a_batch(_: Path) -> bytes:
     rows = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
-    return pickle.dumps({b"data": rows, b"labels": [3, 4]}, protocol=2)
+    return python2_pickle({"data": rows, "labels": [3, 4]})
 
 
 def in_an_archive(content: bytes, rng: random.Random) -> bytes:
     """Damage a batch and pack it, or pack it and damage the archive."""
-    inside = rng.random() < 0.7
-    batch = of_bytes(content, rng) if inside else content
+    return packed(of_bytes(content, rng)) if rng.random() < 0.7 else of_bytes(packed(content), rng)
+
+
+def packed(batch: bytes) -> bytes:
+    """Return an archive with a batch in it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=1) as archive:
         info = tarfile.TarInfo("cifar-10-batches-py/test_batch")
         info.size = len(batch)
         archive.addfile(info, io.BytesIO(batch))
-    return stream.getvalue() if inside else of_bytes(stream.getvalue(), rng)
+    return stream.getvalue()
 
 
 def an_hdf5(folder: Path) -> bytes:

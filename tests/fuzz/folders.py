@@ -10,17 +10,18 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import typer
 from mutants import of_bytes, of_json
 from parsers import Parser, all_claims
 
 from bench import record as records
-from bench.cli.main import main
+from bench.cli.main import app, main
 from bench.errors import UserError
 from bench.execution.run import Run
 from bench.execution.worker import keep
@@ -29,7 +30,7 @@ from bench.record import Record, describe
 from bench.registry import registry
 from bench.text import plain
 
-FEW = 30
+FEW = 10
 """Claims that a report of a damaged folder judges: all of them take most of the time and read nothing more."""
 GOOD = "good"
 
@@ -138,8 +139,16 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
     few = patch("bench.claim.find_claims", _few), patch("bench.report.content.find_claims", _few)
     undrawn = patch("bench.report.content.draw_all", lambda *_: ())
     unrun = patch("bench.execution.executor.execute", _pretended)
+    built = patch("bench.cli.main.app", _command())
     with contextlib.ExitStack() as stack:
-        for each in (*few, undrawn, unrun, patch.object(sys, "argv", argv), contextlib.redirect_stdout(out)):
+        for each in (
+            *few,
+            undrawn,
+            unrun,
+            built,
+            patch.object(sys, "argv", argv),
+            contextlib.redirect_stdout(out),
+        ):
             stack.enter_context(each)
         stack.enter_context(contextlib.redirect_stderr(out))
         try:
@@ -147,6 +156,12 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
         except SystemExit as end:
             return int(end.code or 0), out.getvalue()
     return 0, out.getvalue()
+
+
+@cache
+def _command() -> Any:
+    """Return the verbs, which the program makes of its declarations each time that it starts."""
+    return typer.main.get_command(app)
 
 
 def _few() -> Any:

@@ -1,41 +1,41 @@
 """Hand damaged inputs to every parser and write how they ended.
 
 `python tests/fuzz` takes `COUNT` inputs a parser and writes the table into `reports/fuzz.md`; `--count 20000` takes
-more, `--parser NAME` one parser alone and writes nothing, `--first N` begins with another input. Exits with 1 where
-one ended in anything but a value or the typed error, or took too long or too much.
+more, `--parser PATTERN` the parsers whose names match and writes nothing, `--first N` begins with another input,
+`--kept FILE` keeps the outcomes and hands over only inputs that have none there. Exits with 1 where one ended in
+anything but a value or the typed error, or took too long or too much.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
+import fnmatch
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import kept
 from parsers import PARSERS
 
 from fuzz.converted import CONVERTED
 from fuzz.folders import FOLDERS
-from fuzz.runner import COLUMNS, MEMORY, SECONDS, Ends, fuzz
+from fuzz.runner import COLUMNS, MEMORY, SECONDS, Ends, fuzz, merged
 
-ROOT = Path(__file__).resolve().parents[2]
-REPORT = ROOT / "reports" / "fuzz.md"
+REPORT = kept.ROOT / "reports" / "fuzz.md"
 COUNT = 2000
+PORTION = 500
+"""Inputs whose outcome is kept together."""
 ALL = PARSERS | CONVERTED | FOLDERS
 
 
-def table(found: Mapping[str, Ends], when: datetime, command: str) -> str:
+def table(found: Mapping[str, Ends], when: datetime, command: str, commits: Sequence[str] = ()) -> str:
     """Return the outcome as a page of Markdown."""
-    asked = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     lines = [
         "# Fuzz", "",
-        f"Made by `{command}` on {when:%Y-%m-%d}, commit {commit or 'unknown'}, Python {platform.python_version()}, "
-        f"{platform.system()}.", "",
+        kept.made_by(command, when, commits), "",
         "Each row is a parser that was handed damaged inputs. Value: read all the same, right where it can be told. "
         "Error: the typed error, of one line. All else is a fault: a traceback, the end of the process, more than "
         f"{SECONDS:g} s or {MEMORY >> 20} MiB an input.", "",
@@ -48,21 +48,47 @@ def table(found: Mapping[str, Ends], when: datetime, command: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+class Outcomes:
+    """What is known of portions of inputs, and where it is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.commit = path, kept.commit()
+        self.lines = kept.read(path)
+
+    def hand_over(self, name: str, first: int, count: int) -> tuple[Ends, list[str]]:
+        """Return how so many inputs ended, and the commits; what is not known yet is handed over."""
+        known = {(line["parser"], line["first"], line["count"]): line for line in self.lines}
+        chosen = []
+        for begin in range(first, first + count, PORTION):
+            number = min(PORTION, first + count - begin)
+            line = known.get((name, begin, number))
+            if line is None:
+                ends = asdict(fuzz(name, ALL[name], number, begin))
+                line = {"parser": name, "first": begin, "count": number, "ends": ends, "commit": self.commit}
+                kept.keep(self.path, line)
+            chosen.append(line)
+        return merged([Ends(**line["ends"]) for line in chosen]), [line["commit"] for line in chosen]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over what is asked for; return 0 where nothing ended as none may."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help="inputs a parser")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--parser", choices=list(ALL), help="one alone; writes no report")
+    parser.add_argument("--parser", help="pattern of names; writes no report")
+    parser.add_argument("--kept", type=Path, help="file of outcomes, which is gone on with")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args(arguments)
     import torch
 
     torch.set_num_threads(1)
     found: dict[str, Ends] = {}
-    for name in [options.parser] if options.parser else ALL:
+    commits: list[str] = []
+    outcomes = Outcomes(options.kept)
+    for name in fnmatch.filter(ALL, options.parser or "*"):
         start = time.monotonic()
-        ends = found[name] = fuzz(name, ALL[name], options.count, options.first)
+        ends, made_by = outcomes.hand_over(name, options.first, options.count)
+        found[name], commits = ends, [*commits, *made_by]
         counts = ", ".join(f"{getattr(ends, column)} {column}" for column in COLUMNS)
         print(
             f"{name:16} {counts}; slowest {ends.slowest:.1f} s, {ends.memory} MiB, {time.monotonic() - start:.0f} s",
@@ -72,6 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"    {note}", flush=True)
     if not options.parser:
         command = " ".join(["nox -s fuzz", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
-        options.out.write_text(table(found, datetime.now(UTC), command), encoding="utf-8")
+        options.out.write_text(table(found, datetime.now(UTC), command, commits), encoding="utf-8")
         print(options.out)
     return 1 if any(ends.failed for ends in found.values()) else 0

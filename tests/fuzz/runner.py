@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,17 @@ class Ends:
         setattr(self, how, getattr(self, how) + 1)
         if how not in GOOD and self.failed <= SHOWN:
             self.notes.append(f"input {number}: {how}: {' '.join(note.split())[-500:]}")
+
+
+def merged(parts: Iterable[Ends]) -> Ends:
+    """Return the ends of several portions of inputs as one."""
+    total = Ends()
+    for part in parts:
+        for column in COLUMNS:
+            setattr(total, column, getattr(total, column) + getattr(part, column))
+        total.slowest, total.memory = max(total.slowest, part.slowest), max(total.memory, part.memory)
+        total.notes += part.notes[: max(SHOWN - len(total.notes), 0)]
+    return total
 
 
 def fuzz(
