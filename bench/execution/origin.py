@@ -40,8 +40,12 @@ def _package(module: ModuleType) -> Path:
 
 def origin(run: str, device: str) -> dict[str, str]:
     """Return what a state depends on: the run, with all its settings, the sources, torch, the kind of device."""
-    torch = importlib.metadata.version("torch")
-    return {"run": run, "sources": sources(), "torch": torch, "device": device.partition(":")[0]}
+    return {"run": run, "sources": sources(), "torch": _torch(), "device": device.partition(":")[0]}
+
+
+@cache
+def _torch() -> str:
+    return importlib.metadata.version("torch")
 
 
 def sealed(state: bytes, made_by: Mapping[str, str]) -> bytes:

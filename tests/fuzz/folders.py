@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 import typer
 from mutants import of_bytes, of_json
-from parsers import Parser, all_claims
+from parsers import Parser, quick_report, some_claims
 
 from bench import record as records
 from bench.cli.main import app, main
@@ -30,8 +30,6 @@ from bench.record import Record, describe
 from bench.registry import registry
 from bench.text import plain
 
-FEW = 10
-"""Claims that a report of a damaged folder judges: all of them take most of the time and read nothing more."""
 GOOD = "good"
 
 
@@ -136,14 +134,13 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
     """Return the exit code of a command in this process and what it printed."""
     out = io.StringIO()
     argv = ["cnf-bench", *map(str, words)]
-    few = patch("bench.claim.find_claims", _few), patch("bench.report.content.find_claims", _few)
-    undrawn = patch("bench.report.content.draw_all", lambda *_: ())
+    some = patch("bench.claim.find_claims", some_claims)
     unrun = patch("bench.execution.executor.execute", _pretended)
     built = patch("bench.cli.main.app", _command())
     with contextlib.ExitStack() as stack:
         for each in (
-            *few,
-            undrawn,
+            quick_report(),
+            some,
             unrun,
             built,
             patch.object(sys, "argv", argv),
@@ -162,10 +159,6 @@ def verb(folder: Path, *words: str | Path) -> tuple[int, str]:
 def _command() -> Any:
     """Return the verbs, which the program makes of its declarations each time that it starts."""
     return typer.main.get_command(app)
-
-
-def _few() -> Any:
-    return all_claims()[:FEW], []
 
 
 def _pretended(jobs: Any, folder: Path, limits: Any, listener: Any) -> dict[str, int]:
