@@ -62,7 +62,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Hand damaged inputs to every parser; `-- --count 20000` takes more of them."""
-    install(session, "test")
+    install(session, "test,tabular")
     session.run("python", "tests/fuzz", *session.posargs)
 
 

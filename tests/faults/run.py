@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -204,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = [lines[each.play.__name__] for each in chosen]
     played = [_played(*line["played"]) for line in found]
     if not options.attack:
-        command = " ".join(["nox -s faults", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
+        command = f"nox -s faults -- --rounds {options.rounds} --parents {options.parents}"
         commits = [line["commit"] for line in found]
         options.out.write_text(table(played, datetime.now(UTC), command, commits), encoding="utf-8")
         print(options.out)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for note in ends.notes:
             print(f"    {note}", flush=True)
     if not options.parser:
-        command = " ".join(["nox -s fuzz", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])])
+        command = f"nox -s fuzz -- --first {options.first} --count {options.count}"
         options.out.write_text(table(found, datetime.now(UTC), command, commits), encoding="utf-8")
         print(options.out)
     return 1 if any(ends.failed for ends in found.values()) else 0
