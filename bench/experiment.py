@@ -62,6 +62,8 @@ class Experiment:
         metrics: catalogue names this experiment reports, in the order of its table.
         data_fields: config fields that name a data set; a registered one is looked up and checksummed.
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
+        tables: `module:function`s, called as `function(records) -> list of bench.report.table.Table`, with all
+            records of a tier, nothing overridden; what they return stands before the table of all numbers.
         time_limits: tier -> seconds after which a run is ended.
         threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
@@ -84,6 +86,7 @@ class Experiment:
     metrics: tuple[str, ...]
     data_fields: tuple[str, ...] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()
     time_limits: Mapping[str, float] = field(default_factory=dict)
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     threads: int = 1

@@ -53,6 +53,7 @@ _METRICS = (
         "Loss at the end of training, in its own unit, as the protocol averages it.",
     ),
     Metric("parameters", "count", "lower", "Number of trainable scalars."),
+    Metric("iterations", "iterations", "none", "Training iterations that were taken."),
     Metric("parameter_error", "", "lower", "Relative error of learned parameters, |p - p*| / |p*|."),
     Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),
     Metric(
@@ -70,6 +71,7 @@ _METRICS = (
         "Negative log-likelihood in bits, nll / (D log 2); of images, of their levels.",
     ),
     Metric("kl", "nats", "lower", "Kullback-Leibler divergence, E_p[log p - log q]."),
+    Metric("trace_error_nll", "nats", "lower", "Root mean square error of the nll by the trace's estimator."),
     Metric("inversion_error", "", "lower", "Distance after there and back, |x - T^-1(T(x))|."),
     Metric(
         "nll_error",
@@ -163,6 +165,12 @@ _METRICS = (
         "",
         "lower",
         "Normalised path energy, |E integral |v|^2 dt - W2^2| / W2^2; 0 is optimal.",
+    ),
+    Metric(
+        "detour",
+        "",
+        "lower",
+        "Transport cost over distance, E T integral |v|^2 dt / E |x(T) - x(0)|^2; 1 where paths are straight and even.",
     ),
     # Function evaluations
     Metric("nfe", "evaluations", "lower", "Evaluations of the field in one solve."),

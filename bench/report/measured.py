@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.experiment import TIERS, Experiment
 from bench.metrics.catalogue import is_time, split_key
 from bench.record import Record
+from bench.registry import resolve
 from bench.report.rounding import plus_minus
 from bench.report.table import EMPTY, Column, Table, display_unit, narrowed, number
 from bench.stats import mean_interval
@@ -50,11 +51,14 @@ class Quantity:
 
 
 def tables(experiment: Experiment, records: Sequence[Record]) -> list[Table]:
-    """Return a table a tier, highest first, then the runs that did not finish."""
-    blocks = []
+    """Return the experiment's own tables and one of all numbers for each tier, highest first, then the failed runs."""
+    blocks: list[Table] = []
     for tier in reversed(TIERS):
         block = [r for r in records if r.identity.tier == tier]
         if block:
+            declared = [r for r in in_order(experiment, block) if not r.identity.overrides]
+            for reference in experiment.tables:
+                blocks += resolve(reference)(declared)
             blocks.append(narrowed(_block(experiment, tier, block)))
     return blocks + failures(experiment, records)
 

@@ -75,9 +75,8 @@ def record_training(run: Run, log: Log, protocol: str, last: int = 0, sizes: Seq
     if any(log.kept) or (log.kept and "auto" in flat(run.identity.config).values()):
         share = 100 * statistics.fmean(log.kept)
         run.metric("kept_graphs", share, f"{protocol}/mean over iterations", len(log.kept))
-    evaluations = sum(log.nfe_forward) + sum(log.nfe_backward)
     over = f"{timed(protocol)}/train_time over evaluations"
-    run.metric("evaluation_time", log.train_time / evaluations, over)
+    run.metric("evaluation_time", log.train_time / log.evaluations, over)
 
 
 def record_times(run: Run, log: Log, protocol: str, qualifier: str = "") -> None:

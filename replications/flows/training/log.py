@@ -40,6 +40,11 @@ class Log:
     kept: list[float] = field(default_factory=list)
 
     @property
+    def evaluations(self) -> int:
+        """Evaluations of all iterations, forward and backward."""
+        return sum(self.nfe_forward) + sum(self.nfe_backward)
+
+    @property
     def iteration_time(self) -> float:
         """Median wall time of an iteration (loss, gradient, step), in seconds; a process's first does not count."""
         later = [value for i, value in enumerate(self.seconds) if i not in self.starts]

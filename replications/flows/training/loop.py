@@ -58,7 +58,7 @@ def train(
         i = len(trainer.log.losses)
         trainer.step(i, loss, counter)
         every = settings.validate_every
-        if validate and (i + 1 == settings.iterations or (every and (i + 1) % every == 0)):
+        if validate and (trainer.finished or (every and (i + 1) % every == 0)):
             trainer.validate(validate)
         if on_iteration:
             on_iteration(i)
@@ -89,7 +89,8 @@ class _Trainer:
     def finished(self) -> bool:
         settings = self.settings
         ended = len(self.log.losses) >= settings.iterations or 0 < settings.patience <= self.log.stale
-        return ended or 0 < settings.drops < self.dropped
+        spent = 0 < settings.evaluations <= self.log.evaluations
+        return ended or spent or 0 < settings.drops < self.dropped
 
     def step(self, i: int, loss: Callable[[int], Tensor], counter: Counter | None) -> None:
         start, drawing = self.clock(), self.clock.drawing

@@ -17,7 +17,7 @@ SCHEDULES = ("constant", "cosine", "polynomial", "step", "plateau", "drops")
 KEEPS = (None, "last", "best")
 NOT_NEGATIVE = (
     *("lr", "momentum", "weight_decay", "gamma", "plateau", "drops", "warmup", "clip_norm", "ema_decay"),
-    *("validate_every", "patience", "checkpoint_seconds"),
+    *("validate_every", "patience", "evaluations", "checkpoint_seconds"),
 )
 
 
@@ -26,7 +26,9 @@ class Training:
     """How to train.
 
     Args:
-        iterations: number of optimizer steps.
+        iterations: number of optimizer steps, at most.
+        evaluations: of the field, forward and backward, after which the training ends where they are counted; 0 for no
+            such end.
         lr: highest learning rate.
         optimizer: `adam`, `adamw`, `sgd` or `rmsprop`.
         momentum: of `sgd` and `rmsprop`.
@@ -71,6 +73,7 @@ class Training:
     validate_every: int = 0
     patience: int = 0
     keep: str | None = None
+    evaluations: int = 0
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:

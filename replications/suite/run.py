@@ -1,0 +1,138 @@
+"""Run a method of the suite on a task: train, test, record."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.measure.clock import time_repeats
+from replications.flows.density import evaluate
+from replications.flows.density.cnf import CNF
+from replications.flows.density.flow import Flow
+from replications.suite import data, measured, yardsticks
+from replications.suite.config import SuiteConfig
+from replications.suite.data import Task
+from replications.suite.measured import Density
+from replications.suite.methods import TEST, Model, build
+from replications.suite.settings import SPLINE, YARDSTICKS
+from replications.suite.training import counter_of, fit
+from replications.tasks.recording import record_inversion, record_mean, record_solver_error
+from replications.tasks.splits import held_out
+
+if TYPE_CHECKING:
+    from bench.execution.run import Run
+
+SETS = 10
+"""Of samples, and of data, that are compared."""
+WORK_SETS = 4
+"""Of them for each point of a work-precision curve."""
+PAIRED = 2000
+"""Samples, and test points, that MMD and the classifier compare."""
+SAMPLES = 500
+"""Samples kept for a picture."""
+
+
+def run(run: Run, config: SuiteConfig) -> None:
+    """Train a method, or fit a yardstick, and record what it is worth on the task's test."""
+    task = data.task(run, config)
+    model = trained(run, task, config)
+    likelihood(run, model, task, config)
+    samples(run, model, task, config)
+    flow = getattr(model, "flow", None)
+    if flow is not None:
+        checks(run, flow, task, config)
+
+
+def trained(run: Run, task: Task, config: SuiteConfig) -> Density:
+    """Return the trained method, or the fitted yardstick, in evaluation mode."""
+    if config.method in YARDSTICKS and config.method != SPLINE:
+        return yardsticks.fitted(run, config.method, task)
+    model = untrained(run, task.dim, config)
+    fit(run, model, task, config)
+    return model
+
+
+def untrained(run: Run, dim: int, config: SuiteConfig) -> Model:
+    """Return a method whose parameters are drawn from the stream `field`, the same for every method of one network."""
+    generator = run.torch_generator("field")
+    if config.method == SPLINE:
+        return yardsticks.Spline(dim, config.width, generator)
+    return build(config.method, dim, config.width, config.strength, generator)
+
+
+def likelihood(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
+    """Record the NLL of test points, its excess over the truth, and what many log-densities cost."""
+    x = held_out(task.test(config.test_points, "test"))
+    counter = counter_of(model)
+    if counter is not None:
+        counter.reset()
+    found = measured.scores(model, x, task.log_density)
+    protocol = f"exact/{len(x)} test points"
+    record_mean(run, "nll", -found.log_p, f"nll/{protocol}")
+    if counter is not None:
+        batches = math.ceil(len(x) / 1000)
+        run.metric("nfe_test", counter.forward_evaluations / batches, f"{TEST.protocol}/mean over batches")
+    if found.excess is not None:
+        record_mean(run, "kl", found.excess, protocol)
+    many = held_out(task.test(config.timed, "timing"))
+    timing = time_repeats(lambda: measured.scores(model, many, None), device=run.device, warmup=0, repeats=1)
+    run.metric("loglik_time", timing.median, f"{len(many)} points/batch 1000")
+
+
+def samples(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
+    """Record how far sets of samples are from sets of test points, and what many samples cost."""
+    n, dim = config.set_points, task.dim
+    points = held_out(task.test(SETS * n, "compared"))
+    drawn = model.sample(SETS * n, run.torch_generator("samples"))
+    sets = drawn.reshape(SETS, n, dim), points.reshape(SETS, n, dim)
+    found = measured.compared(*sets, run.numpy_generator("c2st"), PAIRED)
+    protocol, paired = f"{SETS} sets of {n} points", min(PAIRED, SETS * n)
+    run.metric("debiased_wasserstein2", found.w2, protocol, SETS, found.w2_se)
+    run.metric("wasserstein2[data against data]", found.floor, f"{protocol}/mean", SETS // 2)
+    run.metric("mmd", found.mmd, f"squared, unbiased, Gaussian kernel/{paired} points", None, found.mmd_se)
+    run.metric("c2st", found.c2st, f"gradient-boosted trees/{paired} points of each", None, found.c2st_se)
+    counter = counter_of(model)
+    if counter is not None:
+        counter.reset()
+    timing = time_repeats(
+        lambda: model.sample(config.timed, run.torch_generator("timing")),
+        device=run.device, warmup=0, repeats=1,
+    )  # fmt: skip
+    run.metric("sampling_time", timing.median, f"{config.timed} samples at once")
+    if counter is not None:
+        run.metric(
+            "nfe[sampling]", counter.forward_evaluations, f"{TEST.solver.protocol}/{config.timed} samples"
+        )
+    run.artifact("samples", drawn[:SAMPLES])
+
+
+def checks(run: Run, flow: Flow, task: Task, config: SuiteConfig) -> None:
+    """Record what solver, inverse and trace estimate get wrong, how straight the paths are, and work against error."""
+    x = held_out(task.test(config.checked, "checks"))
+    record_solver_error(run, evaluate.solver_error(flow, x, TEST), TEST)
+    record_inversion(run, evaluate.inversion_error(flow, x, TEST), TEST.solver.protocol)
+    error = measured.trace_error(flow, x, TEST, run.torch_generator("probes"))
+    run.metric("trace_error_nll", error, f"one Rademacher probe/{len(x)} points/4 draws", len(x))
+    assert isinstance(flow, CNF)
+    run.metric("detour", measured.detour(flow, x, TEST, flow.T), TEST.solver.protocol, len(x))
+    work(run, flow, x, task)
+
+
+def work(run: Run, flow: CNF, x: Tensor, task: Task) -> None:
+    """Record error of the NLL and debiased W2 against the evaluations of a solve, by method."""
+    with evaluate.in_float64(flow):
+        tight = evaluate.at_tolerance(TEST, evaluate.REFERENCE_TOLERANCE)
+        with torch.no_grad():
+            exact = -flow.log_prob(x.double(), integration=tight).mean().item()
+    shape = (WORK_SETS, len(x), task.dim)
+    points = held_out(task.test(WORK_SETS * len(x), "work")).reshape(shape)
+    base = flow.prior.sample(WORK_SETS * len(x), run.torch_generator("work"), dtype=x.dtype, device=x.device)
+    for method, integrations in measured.ladder(TEST).items():
+        found = measured.work(flow, x, base.reshape(shape), points, integrations, exact)
+        finite = [point for point in found if math.isfinite(point.nll_error)]
+        for key, label in (("nll_error", "error of the NLL, nats"), ("w2", "debiased W2")):
+            values = [getattr(point, key) for point in finite]
+            run.curve(f"{key}[{method}]", [p.nfe for p in finite], values, "evaluations of a solve", label)
