@@ -91,8 +91,8 @@ def compared(samples: Tensor, data: Tensor, rng: np.random.Generator, paired: in
     """
     x, y = (part.double().cpu().numpy() for part in (samples, data))
     floor = float(np.mean([wasserstein2(a, b) for a, b in zip(y[::2], y[1::2], strict=True)]))
-    flat = [part.reshape(-1, part.shape[-1])[:paired] for part in (x, y)]
-    return Compared(*debiased_wasserstein2(x, y), floor, *mmd(*flat), *c2st(*flat, rng))
+    first, second = (part.reshape(-1, part.shape[-1])[:paired] for part in (x, y))
+    return Compared(*debiased_wasserstein2(x, y), floor, *mmd(first, second), *c2st(first, second, rng))
 
 
 @torch.no_grad()
