@@ -64,6 +64,8 @@ class Experiment:
         figures: figure name -> `module:function`, called as `function(records) -> matplotlib Figure`.
         tables: `module:function`s, called as `function(records) -> list of bench.report.table.Table`, with all
             records of a tier, nothing overridden; what they return stands before the table of all numbers.
+        own: the config field that may name a method of the caller's own, `FILE.py:FUNCTION`; variants in which it is
+            empty are run for such a method only. `<own>_sha256` is the field of the file's hash.
         time_limits: tier -> seconds after which a run is ended.
         threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
@@ -87,6 +89,7 @@ class Experiment:
     data_fields: tuple[str, ...] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
+    own: str = ""
     time_limits: Mapping[str, float] = field(default_factory=dict)
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     threads: int = 1
@@ -133,6 +136,10 @@ class Experiment:
     def offers(self, variant: str, tier: str) -> bool:
         """Whether a variant can be run at a tier."""
         return tier in self.tiers and tier in self.offered.get(variant, TIERS)
+
+    def awaits(self, variant: str) -> bool:
+        """Whether a variant is run for a method of the caller's own only."""
+        return bool(self.own) and not self.variants[variant].get(self.own, getattr(self.config, self.own))
 
     def planned_seeds(self, tier: str) -> int:
         """Return how many seeds settle its claims at a tier."""

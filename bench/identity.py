@@ -76,7 +76,8 @@ class Identity:
     @property
     def row(self) -> str:
         """The variant, with what the caller set in place of its settings: `8gaussians [b=0.3]`."""
-        changed = ", ".join(f"{key}={shown(value)}" for key, value in sorted(self.overrides.items()))
+        given = {key: value for key, value in self.overrides.items() if not key.endswith("_sha256")}
+        changed = ", ".join(f"{key}={shown(value)}" for key, value in sorted(given.items()))
         return f"{self.variant} [{changed}]" if changed else self.variant
 
     @property

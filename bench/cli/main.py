@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import sys
 
@@ -29,6 +31,11 @@ app.command("doctor")(doctor)
 app.command("report")(reports.report)
 app.command("claims")(reports.claims)
 app.command("show")(reports.show)
+for _verb in importlib.metadata.entry_points(group="cnf_bench.verbs"):
+    with contextlib.suppress(
+        ImportError, AttributeError
+    ):  # a package that is broken has no verb, and stops no other
+        app.command(_verb.name)(_verb.load())
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 
 

@@ -33,6 +33,12 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="`key=value`: one setting; may be given more than once.")
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="A method of your own in place of ours, FILE.py:FUNCTION, where the experiment takes one."
+    ),
+]
 Config = Annotated[Path | None, typer.Option(help="TOML file of config overrides, a table each.")]
 
 
@@ -78,6 +84,7 @@ def run(
     ] = None,
     settings: Settings = None,
     config: Config = None,
+    method: Method = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that have a record.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
@@ -93,7 +100,8 @@ def run(
 
     ends = _ends(budget, force)
     check_device(device)
-    planned = plan(patterns, tier, chosen_seeds(seeds, seed), overrides(patterns, config, settings or []))
+    changes = overrides(patterns, config, settings or [])
+    planned = plan(patterns, tier, chosen_seeds(seeds, seed), changes, method)
     with locked(out):
         bad: list[str] = []
         todo = planned if force else missing(planned, out, device, bad)

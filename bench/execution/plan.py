@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from bench.experiment import TIERS, Experiment
 from bench.identity import Identity, identify, is_current
 from bench.record import Record, records_root
 from bench.registry import refuse_other_variants, select
+
+SOURCE = 2**20
+"""Bytes that the file of a caller's own method may have."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +40,32 @@ def plan(
     tier: str,
     seeds: Sequence[int] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    method: str | None = None,
 ) -> list[Job]:
     """Return the runs that patterns, tier and seeds name, seed by seed: an early stop leaves whole tables.
 
     Without seeds, each experiment's declared number of them. Experiments and variants that are not offered at the
-    tier are left out.
+    tier are left out. With a method of the caller's own, `FILE.py:FUNCTION`, the variants that wait for one are meant,
+    and no others.
 
     Raises:
-        UserError: unknown tier, a pattern without match, or nothing offered at the tier.
+        UserError: unknown tier, a pattern without match, nothing offered at the tier, nothing that takes a method of
+            the caller's own, or its file is not there.
     """
     if tier not in TIERS:
         raise UserError(f"unknown tier {tier!r}; known are {', '.join(TIERS)}")
-    pairs = [(e, v) for e, v in select(patterns) if e.offers(v, tier)]
+    pairs = [(e, v) for e, v in select(patterns) if e.offers(v, tier) and e.awaits(v) == (method is not None)]
+    if method is not None and not pairs:
+        raise UserError(
+            f"nothing that matches takes a method of one's own at tier {tier}; see `cnf-bench list`"
+        )
     if not pairs:
         raise UserError(f"nothing that matches is offered at tier {tier}; see `cnf-bench list`")
-    changes = overrides or {}
+    changes = {name: dict(settings) for name, settings in (overrides or {}).items()}
+    if method is not None:
+        digest = _digest(method)
+        for e in {e.name: e for e, _ in pairs}.values():
+            changes.setdefault(e.name, {}).update({e.own: method, f"{e.own}_sha256": digest})
     for name in changes:
         if name not in {e.name for e, _ in pairs}:
             raise UserError(f"config overrides for {name}, which is not among the experiments of this call")
@@ -63,6 +78,20 @@ def plan(
         for e, v in pairs
         if seeds is not None or seed < e.planned_seeds(tier)
     ]
+
+
+def _digest(method: str) -> str:
+    """Return the SHA-256 of the file of `FILE.py:FUNCTION`.
+
+    Raises:
+        UserError: another form, or no such file.
+    """
+    name, _, function = method.rpartition(":")
+    if not name.endswith(".py") or not function.isidentifier():
+        raise UserError(f"a method is given as FILE.py:FUNCTION, got {method!r}")
+    if not Path(name).is_file():
+        raise UserError(f"no file {name}; give the method as FILE.py:FUNCTION")
+    return hashlib.sha256(files.read(Path(name), SOURCE)).hexdigest()
 
 
 def missing(

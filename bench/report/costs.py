@@ -93,7 +93,11 @@ def _row(
     experiment: Experiment, tier: str, made: Sequence[Record], found: Counter[str], costs: Costs
 ) -> Spent:
     done = {r.identity.run for r in made if r.status in SETTLED and "task" in r.identity.seeded_by}
-    declared = [identify(experiment, v, tier, 0) for v in experiment.variants if experiment.offers(v, tier)]
+    declared = [
+        identify(experiment, v, tier, 0)
+        for v in experiment.variants
+        if experiment.offers(v, tier) and not experiment.awaits(v)
+    ]
     seeds = range(experiment.planned_seeds(tier))
     runs = [replace(identity, seed=seed) for identity in declared for seed in seeds]
     left = [costs.left(Job(experiment, identity)) for identity in runs if identity.run not in done]

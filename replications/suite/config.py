@@ -13,7 +13,7 @@ class Trained:
 
     Args:
         data: name of the task's data.
-        method: a method or yardstick of `replications.suite.settings`.
+        method: a method or yardstick of `replications.suite.settings`, or a method of one's own, `FILE.py:FUNCTION`.
         budget: quiet seconds of training that the iterations stand for.
         batch: points an iteration.
         width: of the three hidden layers of the field; of others' networks, as many parameters.
@@ -22,7 +22,7 @@ class Trained:
     """
 
     data: str = "8gaussians"
-    method: str = "fm_ot"
+    method: str = ""
     budget: float = 10.0
     batch: int = 256
     width: int = 64
@@ -46,6 +46,7 @@ class SuiteConfig(Trained):
         test_points: points of the test.
         set_points: points of each of the sets by which samples are compared with data.
         timed: points and samples whose times are measured.
+        method_sha256: of the file of a method of one's own; empty for ours.
         checked: points on which solver, inverse, trace estimate and paths are checked.
     """
 
@@ -57,6 +58,7 @@ class SuiteConfig(Trained):
     test_points: int = 5000
     set_points: int = 500
     timed: int = 10_000
+    method_sha256: str = ""
     checked: int = 250
 
     def __post_init__(self) -> None:

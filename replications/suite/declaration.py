@@ -34,14 +34,15 @@ def chosen() -> dict[str, dict[str, Any]]:
 
 
 def variants(data: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Return a variant for each method and yardstick on each data set; untuned ones are for trials."""
+    """Return a variant for each method and yardstick on each data set, and one for a method of the caller's own."""
     tuned = chosen()
     methods = (*TUNED, *(name for name in YARDSTICKS if name not in TUNED))
-    return {
+    ours: dict[str, Mapping[str, Any]] = {
         f"{name}_{method}": {"data": name, "method": method, **tuned.get(f"{name}/{method}", {})}
         for name in data
         for method in methods
     }
+    return ours | {name: {"data": name} for name in data}
 
 
 def suite(name: str, title: str, data: Sequence[str], config: SuiteConfig, **more: Any) -> Experiment:
@@ -50,7 +51,7 @@ def suite(name: str, title: str, data: Sequence[str], config: SuiteConfig, **mor
     untuned = {
         variant: ("smoke",)
         for variant, settings in every.items()
-        if settings["method"] in TUNED and f"{settings['data']}/{settings['method']}" not in tuned
+        if settings.get("method") in TUNED and f"{settings['data']}/{settings['method']}" not in tuned
     }
     return Experiment(
         name=f"suite.{name}",
@@ -63,6 +64,7 @@ def suite(name: str, title: str, data: Sequence[str], config: SuiteConfig, **mor
         tiers={"smoke": SMOKE, "cpu": {}},
         offered=untuned,
         metrics=METRICS,
+        own="method",
         tables=("replications.suite.tables:tables",),
         **more,
     )

@@ -28,11 +28,11 @@ def _best(data: str, values: ranking.Values) -> str:
     told = ranking.apart(values)
     others = [name for name in values if name != best and frozenset((best, name)) not in told]
     if not others:
-        return f"On {data} {rows.NAMES[best]} is the best, told apart from the {len(values) - 1} others."
+        return f"On {data} {rows.name(best)} is the best, told apart from the {len(values) - 1} others."
     if len(others) == len(values) - 1:
-        return f"On {data} no method is told apart from {rows.NAMES[best]}, which has the lowest mean."
-    beside = ", ".join(rows.NAMES[name] for name in others)
-    return f"On {data} {rows.NAMES[best]} is among the best, not told apart from {beside}."
+        return f"On {data} no method is told apart from {rows.name(best)}, which has the lowest mean."
+    beside = ", ".join(rows.name(name) for name in others)
+    return f"On {data} {rows.name(best)} is among the best, not told apart from {beside}."
 
 
 def _leader(ranks: Mapping[str, Interval]) -> str:
@@ -40,10 +40,10 @@ def _leader(ranks: Mapping[str, Interval]) -> str:
     order = sorted(ranks, key=lambda name: ranks[name].mean)
     first = ranks[order[0]]
     behind = [name for name in order[1:] if _below(first, ranks[name])]
-    name, rank = rows.NAMES[order[0]], f"{first.mean:.1f} of {len(ranks)}"
+    name, rank = rows.name(order[0]), f"{first.mean:.1f} of {len(ranks)}"
     if len(behind) == len(ranks) - 1:
         return f"Over the data sets {name} leads: mean rank {rank}, its interval below every other's."
-    tied = ", ".join(rows.NAMES[other] for other in order[1:] if other not in behind)
+    tied = ", ".join(rows.name(other) for other in order[1:] if other not in behind)
     return f"Over the data sets {name} has the lowest mean rank, {rank}; its interval meets those of {tied}."
 
 

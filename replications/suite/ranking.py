@@ -31,9 +31,9 @@ def mean(values: Mapping[int, float]) -> float:
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Interval | None:
-    """Return the interval of the mean of a - b over the seeds of both; None for fewer than two."""
+    """Return the interval of the mean of a - b over the seeds of both; None for fewer than two, or a failed run."""
     seeds = sorted(a.keys() & b.keys())
-    if len(seeds) < 2:
+    if len(seeds) < 2 or not math.isfinite(mean(a) + mean(b)):
         return None
     return paired_difference([a[s] for s in seeds], [b[s] for s in seeds], level)
 

@@ -17,6 +17,16 @@ NAMES = {
 """In words."""
 
 
+def name(method: str) -> str:
+    """Return a method's name in words; that of a method of the caller's own is its file and function."""
+    return NAMES.get(method, method)
+
+
+def is_ranked(method: str) -> bool:
+    """Whether it is a method, ours or the caller's own, and no yardstick."""
+    return method not in YARDSTICKS
+
+
 def of(record: Record) -> tuple[str, str]:
     """Return data set and method of a record."""
     config = record.identity.config
@@ -46,12 +56,12 @@ def values(records: Iterable[Record], key: str) -> dict[str, dict[str, dict[int,
         if (data, method) in having:
             value = record.metrics[key].value if record.status == "done" else math.inf
             found.setdefault(data, {}).setdefault(method, {})[record.identity.seed] = value
-    order = [*METHODS, *YARDSTICKS]
+    order = {method: i for i, method in enumerate((*METHODS, *YARDSTICKS))}
     return {
-        data: dict(sorted(by.items(), key=lambda item: order.index(item[0]))) for data, by in found.items()
+        data: dict(sorted(by.items(), key=lambda item: order.get(item[0], -1))) for data, by in found.items()
     }
 
 
-def only(values: Mapping[str, Mapping[int, float]], methods: Iterable[str]) -> dict[str, dict[int, float]]:
-    """Return the values of some methods."""
-    return {name: dict(values[name]) for name in methods if name in values}
+def ranked(values: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+    """Return the values of the methods, without those of the yardsticks."""
+    return {method: dict(by_seed) for method, by_seed in values.items() if is_ranked(method)}

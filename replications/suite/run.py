@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,13 +14,13 @@ from bench.measure.clock import time_repeats
 from replications.flows.density import evaluate
 from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow
-from replications.suite import data, measured, yardsticks
+from replications.suite import data, measured, own, yardsticks
 from replications.suite.config import SuiteConfig
 from replications.suite.data import Task
 from replications.suite.measured import Density
 from replications.suite.methods import TEST, Model, build
 from replications.suite.settings import SPLINE, YARDSTICKS
-from replications.suite.training import counter_of, fit
+from replications.suite.training import counter_of, fit, fit_for
 from replications.tasks.recording import record_inversion, record_mean, record_solver_error
 from replications.tasks.splits import held_out
 
@@ -51,13 +53,29 @@ def trained(run: Run, task: Task, config: SuiteConfig) -> Density:
     if config.method in YARDSTICKS and config.method != SPLINE:
         return yardsticks.fitted(run, config.method, task)
     model = untrained(run, task.dim, config)
+    if own.is_own(config.method):
+        config = dataclasses.replace(config, iterations=allowed(run, task, config))
     fit(run, model, task, config)
     return model
+
+
+def allowed(run: Run, task: Task, config: SuiteConfig) -> int:
+    """Return how many iterations a caller's own method takes in the budget, by a training that is thrown away."""
+    draws = partial(_probes, run)
+    trial = untrained(run, task.dim, config)
+    return fit_for(config.budget, trial, task, config.learning_rate, draws, at_most=config.at_most).iterations
+
+
+def _probes(run: Run, iteration: int) -> torch.Generator:
+    return run.torch_generator(f"probes/{iteration}")
 
 
 def untrained(run: Run, dim: int, config: SuiteConfig) -> Model:
     """Return a method whose parameters are drawn from the stream `field`, the same for every method of one network."""
     generator = run.torch_generator("field")
+    if own.is_own(config.method):
+        mine: Model = own.build(config.method, dim, generator, config.method_sha256)
+        return mine
     if config.method == SPLINE:
         return yardsticks.Spline(dim, config.width, generator)
     return build(config.method, dim, config.width, config.strength, generator)

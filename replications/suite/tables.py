@@ -13,7 +13,6 @@ from bench.report.rounding import plus_minus
 from bench.report.table import EMPTY, Column, Table, number
 from bench.stats import Interval, mean_interval
 from replications.suite import findings, ranking, rows
-from replications.suite.settings import METHODS
 
 LETTERS = (
     "Methods of one column that share a letter can't be told apart: the interval of their paired difference over seeds "
@@ -31,7 +30,8 @@ def tables(records: Sequence[Record]) -> list[Table]:
 
 
 def _of_budget(budget: str, records: Sequence[Record]) -> list[Table]:
-    key = "kl" if any("kl" in record.metrics for record in records) else "nll"
+    known = [set(rows.values(records, key)) for key in ("kl", "nll")]
+    key = "kl" if known[0] == known[1] else "nll"
     quality = _quality(records, key, f"Equal {budget}: log-density")
     samples = _quality(records, "debiased_wasserstein2", f"Equal {budget}: samples")
     return [
@@ -51,16 +51,16 @@ def _quality(records: Sequence[Record], key: str, title: str) -> Table | None:
     found = rows.values(records, key)
     if not found:
         return None
-    ours = {data: rows.only(values, METHODS) for data, values in found.items()}
+    ours = {data: rows.ranked(values) for data, values in found.items()}
     letters = {data: ranking.letters(values) for data, values in ours.items() if len(values) > 1}
     ranks = _ranks(ours)
     methods = sorted(
         dict.fromkeys(method for values in found.values() for method in values),
-        key=lambda m: (m not in METHODS, ranks[m].mean if m in ranks else np.inf),
+        key=lambda m: (not rows.is_ranked(m), ranks[m].mean if m in ranks else np.inf),
     )
     cells = [
         (
-            rows.NAMES[method],
+            rows.name(method),
             _rank(ranks.get(method)),
             *(_cell(values.get(method), letters.get(data, {}).get(method)) for data, values in found.items()),
         )
@@ -68,7 +68,7 @@ def _quality(records: Sequence[Record], key: str, title: str) -> Table | None:
     ]
     seeds = sorted({record.identity.seed for record in records})
     caption = (
-        f"{TITLES[key]}: mean ± half-width of the 95 % interval over seeds {seeds[0]} to {seeds[-1]}, lower is "
+        f"{TITLES[key]}: mean ± half-width of the 95 % interval over seeds {', '.join(map(str, seeds))}, lower is "
         "better; methods by mean rank with its bootstrap interval, yardsticks below."
     )
     columns = (
@@ -122,7 +122,7 @@ def _errors(records: Sequence[Record], title: str) -> Table | None:
         known = {name: value for name, value in parts.items() if value is not None}
         first = max(known, key=lambda name: known[name])
         cells.append(
-            (rows.NAMES[method], *(EMPTY if v is None else number(v, 2) for v in parts.values()), first)
+            (rows.name(method), *(EMPTY if v is None else number(v, 2) for v in parts.values()), first)
         )
     if not cells:
         return None
@@ -143,9 +143,9 @@ def _by_method(records: Iterable[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in records:
         _, method = rows.of(record)
-        if record.status == "done" and method in METHODS and "nll" in record.metrics:
+        if record.status == "done" and rows.is_ranked(method) and "nll" in record.metrics:
             found.setdefault(method, []).append(record)
-    return {method: found[method] for method in METHODS if method in found}
+    return found
 
 
 def _median(records: Sequence[Record], key: str) -> float | None:

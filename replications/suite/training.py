@@ -115,8 +115,9 @@ def step(model: Model, optimizer: torch.optim.Optimizer, x: Tensor, generator: t
     loss = model.loss(x, generator)
     if not math.isfinite(value := loss.item()):
         raise SolveFailure("diverged", f"loss is {value}")
-    loss.backward()
-    optimizer.step()
+    if loss.requires_grad:  # else the method took its step itself
+        loss.backward()
+        optimizer.step()
 
 
 def as_module(model: Model) -> nn.Module:

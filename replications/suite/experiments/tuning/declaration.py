@@ -48,7 +48,7 @@ TUNING = Experiment(
         name: _trained(suite, settings)
         for suite in SUITES
         for name, settings in suite.variants.items()
-        if settings["method"] in TUNED
+        if settings.get("method") in TUNED
     },
     tiers={"smoke": {"at_most": 2}, "cpu": {}},
     metrics=("nll", "iterations"),
