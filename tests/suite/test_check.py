@@ -1,5 +1,6 @@
 """`cnf-bench check`: honest methods pass, each planted fault is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,16 @@ def found(tmp_path: Path, source: str) -> list[str]:
     return faults(f"{path}:build")
 
 
-@pytest.mark.parametrize("source", [HONEST, STEPPING], ids=["loss", "step"])
+README = Path(__file__).parents[2] / "replications/suite/README.md"
+WRITTEN = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+
+
+def test_the_readme_shows_one_method_in_less_than_sixty_lines() -> None:
+    (source,) = WRITTEN
+    assert len(source.splitlines()) < 60
+
+
+@pytest.mark.parametrize("source", [HONEST, STEPPING, *WRITTEN], ids=["loss", "step", "README"])
 def test_an_honest_method_passes(tmp_path: Path, source: str) -> None:
     assert found(tmp_path, source) == []
 
