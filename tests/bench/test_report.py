@@ -1,7 +1,6 @@
 """The report: tables, figures, page, corrections; built from made-up records of a made-up paper."""
 
 import csv
-import importlib.metadata
 import io
 import re
 import subprocess
@@ -9,77 +8,20 @@ import sys
 from dataclasses import replace
 
 import pytest
+from made_up import ENVIRONMENT, made, three_seeds
 
 from bench.claim import Claim, load_claims
 from bench.errors import UserError
 from bench.identity import identify
 from bench.inference import smallest_effect
-from bench.metrics.catalogue import metric, split_key
-from bench.record import Curve, Measured, Record, read_all, write
-from bench.registry import ENTRY_POINTS, registry
-from bench.report import corrections, latex, markdown, measured, style, verdicts
+from bench.record import Measured, Record, read_all, write
+from bench.report import corrections, latex, markdown, measured, verdicts
 from bench.report.build import build
 from bench.report.content import collect
-from bench.report.figures import draw_all
 from bench.report.html import page
 from bench.report.show import show
 from bench.stats import mean_interval, paired_ratio
 from bench.verdict import Verdict, judge_all
-
-ENVIRONMENT = {
-    "commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.0", "python": "3.11"},
-    "cpu": "Test CPU", "cores": 2, "threads": 1, "device": "cpu", "gpu": None,
-    "jobs": 1,
-}  # fmt: skip
-
-
-@pytest.fixture
-def fake(fake_paper, monkeypatch):
-    """The fake paper and no other."""
-    every = importlib.metadata.entry_points
-
-    def entry_points(**wanted):
-        found = every(**wanted)
-        return [e for e in found if e.name == "fake"] if wanted.get("group") == ENTRY_POINTS else found
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    return registry()["fake.act"]
-
-
-def made(experiment, variant, seed, metrics=(), tier="cpu", status="done", **more):
-    """A record as a run would leave it; metrics are (key, value) or (key, value, protocol)."""
-    values = {
-        key: Measured(value, metric(split_key(key)[0]).unit, protocol[0] if protocol else "p/1")
-        for key, value, *protocol in metrics
-    }
-    identity = identify(experiment, variant, tier, seed)
-    return Record(identity, status, metrics=values, environment=ENVIRONMENT, **more)
-
-
-def three_seeds(experiment, variant, values, **more):
-    return [
-        made(experiment, variant, s, [("max_error", v), ("nfe", 7)], **more) for s, v in enumerate(values)
-    ]
-
-
-@pytest.fixture
-def records(fake):
-    return [
-        *three_seeds(fake, "plain", [1.0, 1.1, 1.2]),
-        *three_seeds(fake, "double", [2.0, 2.2, 2.4]),
-        made(
-            fake, "diverges", 0, [("nfe", 99)], status="diverged", message="a_b | c [x]", last_t=0.5, nfe=17
-        ),
-        made(registry()["fake.train"], "sgd", 0, [("train_loss", 1.0)], tier="smoke"),
-    ]
-
-
-@pytest.fixture
-def curved(records):
-    """The same records with a curve each; drawing is slow, so only the tests of figures ask for them."""
-    for record in records:
-        record.curves = {"error": Curve((0.0, 1.0, 2.0), (1.0, 0.1, 0.001), "step", "error")}
-    return records
 
 
 def judged(records):
@@ -400,84 +342,6 @@ def test_the_page_asks_no_network_for_anything(curved):
     html = page(collect(curved))
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
     assert "data:image/svg+xml;base64," in html
-
-
-SEEN = []
-
-
-def draw(records):
-    """Error of each variant."""
-    SEEN.extend(records)
-    figure, ax = style.new_figure()
-    ax.plot([0, 1], [r.value("max_error") for r in records][:2])
-    return figure
-
-
-def decline(records):
-    """Nothing."""
-
-
-def drawn(experiment, records):
-    return list(draw_all(experiment, records, []))
-
-
-def test_declared_figures_get_the_finished_runs_of_the_highest_tier(fake):
-    experiment = replace(
-        fake, tiers={"cpu": {}, "gpu": {}}, figures={"e": f"{__name__}:draw", "no": f"{__name__}:decline"}
-    )
-    SEEN.clear()
-    runs = three_seeds(experiment, "plain", [1.0, 2.0]) + three_seeds(
-        experiment, "plain", [3.0, 4.0], tier="gpu"
-    )
-    runs.append(made(experiment, "diverges", 0, tier="gpu", status="diverged"))
-    (figure,) = drawn(experiment, runs)
-    assert figure.name == "fake.act.e"
-    assert "Error of each variant. Tier gpu, seeds 0, 1." in figure.caption
-    assert [r.value("max_error") for r in SEEN] == [3.0, 4.0]
-    assert figure.files["svg"].startswith(b"<?xml")
-    assert figure.files["pdf"].startswith(b"%PDF")
-
-
-def test_curves_are_drawn_where_nothing_is_declared(fake, curved):
-    (figure,) = drawn(fake, curved[:7])
-    assert figure.name == "fake.act.curves"
-    assert drawn(fake, three_seeds(fake, "plain", [1.0])) == []
-
-
-def test_texts_of_records_are_no_formulas_in_figures(fake):
-    from bench.report.figures import curves
-
-    text = "$$\\def\\x{\\x}$$ \x1b[2J\n$"
-    curve = Curve((0.0, 1.0), (3.0, 2.0), text, text)
-    bad = []
-    (figure,) = draw_all(fake, three_seeds(fake, "plain", [1.0], curves={text: curve}), bad)
-    assert bad == []
-    assert b"\x1b" not in figure.files["svg"]
-    ax = curves(three_seeds(fake, "plain", [1.0], curves={text: curve})).axes[0]
-    assert ax.get_title() == "\\$\\$\\def\\x{\\x}\\$\\$ \\x1b[2J\\n\\$"
-
-
-def fail(records):
-    """Nothing that can be drawn."""
-    raise ValueError("planted\nfault")
-
-
-def test_a_figure_that_can_not_be_drawn_is_named_and_stops_no_other(fake):
-    experiment = replace(fake, figures={"bad": f"{__name__}:fail", "e": f"{__name__}:draw"})
-    bad = []
-    (figure,) = draw_all(experiment, three_seeds(fake, "plain", [1.0, 2.0]), bad)
-    assert figure.name == "fake.act.e"
-    assert bad == ["figure fake.act.bad cannot be drawn of these records: ValueError: planted fault"]
-
-
-def test_seeds_of_unequal_length_have_no_mean_curve(fake):
-    from bench.report.figures import curves
-
-    lengths = [Curve((0.0, 1.0), (3.0, 2.0)), Curve((0.0, 1.0, 2.0), (3.0, 2.0, 1.0))]
-    figure = curves([made(fake, "plain", s, curves={"loss": c}) for s, c in enumerate(lengths)])
-    lines = figure.axes[0].get_lines()
-    assert [line.get_linewidth() for line in lines[:2]] == [0.5, 0.5]
-    assert all(y != y for y in lines[2].get_ydata())
 
 
 def test_show_tells_what_a_record_holds(fake):
