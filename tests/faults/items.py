@@ -255,7 +255,7 @@ def papers_with_broken_claims(box: Box) -> None:
         page = (box.folder / "out/index.html").read_text()
         box.check("Does as it is told" in page, "the records are not in the report")
     place.unlink()
-    box.call("claims", folder, code=(0, 2), env=box.with_paper(paper))
+    box.call("claims", folder, code=3, says="claims.toml", env=box.with_paper(paper))
 
 
 @attack("broken papers")
