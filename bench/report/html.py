@@ -18,6 +18,7 @@ from bench.report.content import Report
 from bench.report.figures import Drawn
 from bench.report.table import Column, Table
 from bench.schema import STATUSES
+from bench.text import plain
 
 
 def page(report: Report) -> str:
@@ -45,10 +46,17 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, finalize=_clean, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["slug"] = lambda text: text.replace(" ", "-")
     return environment.from_string(_text("page.html.j2"))
+
+
+def _clean(value: Any) -> Any:
+    """Return a text of the page without control characters; marks that the template made are left as they are."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "\n".join(map(plain, value.split("\n")))
 
 
 def _text(name: str) -> str:

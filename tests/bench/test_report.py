@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from bench.report.content import collect
 from bench.report.html import page
 from bench.report.show import show
 from bench.stats import mean_interval, paired_ratio
+from bench.text import HIDDEN
 from bench.verdict import Verdict, judge_all
 
 
@@ -258,6 +260,15 @@ def test_markdown_cells_can_not_break_the_table(fake, records):
 def test_the_page_escapes_text_of_records(fake):
     run = made(fake, "plain", 0, status="error", message="<script>alert(1)</script>")
     assert "<script>alert" not in page(collect([run]))
+
+
+def test_no_text_of_a_record_acts_on_the_page(fake):
+    text = "\x9b31m\x1b[2J\u202e"
+    environment = ENVIRONMENT | {"cpu": text, "versions": {text: text}}
+    run = replace(made(fake, "plain", 0), environment=environment, command=f"cnf-bench {text}")
+    html = page(collect([run]))
+    assert not {letter for letter in html if unicodedata.category(letter) in HIDDEN} - {"\n"}
+    assert "\\x9b31m" in html
 
 
 def test_claims_stand_beside_what_was_measured(records):

@@ -50,7 +50,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         run = tag in ("script", "iframe", "object", "embed", "link", "base", "form", "meta")
-        if (run and dict(attrs).keys() - {"charset", "name", "content"}) or any(
+        if (run and dict(attrs).keys() - {"charset", "name", "content", "class", "aria-label"}) or any(
             key.startswith("on") for key, _ in attrs
         ):
             self.bad.append(self.get_starttag_text() or tag)
