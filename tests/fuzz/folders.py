@@ -178,7 +178,7 @@ def through(*words: str) -> Callable[[Path, bytes], Any]:
 def _through(words: tuple[str, ...], folder: Path, content: bytes) -> Any:
     place = folder / "damaged"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(folder / GOOD, place)
+    shutil.copytree(folder / GOOD, place, copy_function=shutil.copyfile)
     sound = damaged(place, random.Random(content))
     whole = {p: p.read_bytes() for p in sound if p.parent.parent.name == "records"}
     if words[0] == "show":
