@@ -128,6 +128,9 @@ def test_a_session_that_was_ended_goes_on_and_shows_all(tmp_path, monkeypatch) -
     with (tmp_path / "kept").open("a") as stream:
         stream.write('\n{"parser": "npy", "first"')
     taken.clear()
+    assert run.main([*words, "--table"]) == 0
+    assert taken == []
+    assert "| npy | 1500 | 1500 | 0 |" in (tmp_path / "fuzz.md").read_text()
     assert run.main(words) == 0
     assert run.main(words) == 0
     assert taken == [(1500, 200)]

@@ -2,8 +2,9 @@
 
 `python tests/fuzz` takes `COUNT` inputs a parser and writes the table into `reports/fuzz.md`; `--count 20000` takes
 more, `--parser PATTERN` the parsers whose names match and writes nothing, `--first N` begins with another input,
-`--kept FILE` keeps the outcomes and hands over only inputs that have none there. Exits with 1 where one ended in
-anything but a value or the typed error, or took too long or too much.
+`--kept FILE` keeps the outcomes and hands over only inputs that have none there, `--table` hands over none at all and
+writes what is kept. Exits with 1 where one ended in anything but a value or the typed error, or took too long or too
+much.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def table(found: Mapping[str, Ends], when: datetime, command: str, commits: Sequ
 
 
 class Outcomes:
-    """What is known of portions of inputs, and where it is kept."""
+    """What is known of portions of inputs, and where it is kept; where it is closed, nothing is added."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path, self.commit = path, kept.commit()
+    def __init__(self, path: Path | None, closed: bool = False) -> None:
+        self.path, self.closed, self.commit = path, closed, kept.commit()
         self.lines = kept.read(path)
 
     def hand_over(self, name: str, first: int, count: int) -> tuple[Ends, list[str]]:
@@ -61,6 +62,8 @@ class Outcomes:
         for begin in range(first, first + count, PORTION):
             number = min(PORTION, first + count - begin)
             line = known.get((name, begin, number))
+            if line is None and self.closed:
+                continue
             if line is None:
                 ends = asdict(fuzz(name, ALL[name], number, begin))
                 line = {"parser": name, "first": begin, "count": number, "ends": ends, "commit": self.commit}
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--parser", help="pattern of names; writes no report")
     parser.add_argument("--kept", type=Path, help="file of outcomes, which is gone on with")
+    parser.add_argument("--table", action="store_true", help="hand over nothing more")
     parser.add_argument("--out", type=Path, default=REPORT)
     options = parser.parse_args(arguments)
     import torch
@@ -83,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     found: dict[str, Ends] = {}
     commits: list[str] = []
-    outcomes = Outcomes(options.kept)
+    outcomes = Outcomes(options.kept, options.table)
     for name in fnmatch.filter(ALL, options.parser or "*"):
         start = time.monotonic()
         ends, made_by = outcomes.hand_over(name, options.first, options.count)
