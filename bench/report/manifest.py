@@ -64,10 +64,14 @@ def read(out: Path) -> Listed:
     try:
         tree = schema.parse(files.read(path, LARGEST))
         schema.keys(tree, "", ("files",))
-        listed = {str(name): list(checksums) for name, checksums in tree["files"].items()}
-        if not all(_OWN.fullmatch(name) for name in listed):
+        listed: Listed = tree["files"]
+        if not isinstance(listed, dict) or not all(_OWN.fullmatch(name) for name in listed):
             raise schema.Fault("files", "a name is none of a report")
-    except (schema.Fault, AttributeError, TypeError) as error:
+        if not all(
+            isinstance(each, list) and all(isinstance(sha, str) for sha in each) for each in listed.values()
+        ):
+            raise schema.Fault("files", "a checksum is no text")
+    except schema.Fault as error:
         raise UserError(f"{path} is malformed ({error}); move it away, and the report's files too") from error
     return listed
 

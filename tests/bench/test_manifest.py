@@ -113,8 +113,11 @@ def test_a_report_that_was_cut_short_is_taken_up(tmp_path: Path, monkeypatch, la
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"files": []}', '{"files": {"../x": ["a"]}}', '{"files": {"records/a/b.json": ["a"]}}'],
-)
+    [
+        "", "{", "[]", '{"files": []}', '{"files": {"../x": ["a"]}}', '{"files": {"records/a/b.json": ["a"]}}', "{}",
+        '{"files": {"a.md": [{}]}}', '{"files": {"a.md": "ab"}}', '{"files": {"a.md": null}}', '{"files": null}', "3",
+    ],
+)  # fmt: skip
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / NAME).write_text(text)
     with pytest.raises(UserError, match="manifest"):
