@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench import files
 from bench.arrays import LARGEST, read_npz
-from bench.execution.processes import end_with, python
+from bench.execution.processes import at_most, end_with, python
 
 MEMORY = 2**30
 SECONDS = 900
@@ -106,7 +106,7 @@ def _limit(size: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         if most is not None:
-            resource.setrlimit(what, (most, most))
+            at_most(what, most)
 
 
 def convert(kind: str, path: Path, target: Path) -> None:

@@ -53,6 +53,15 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
 
+def at_most(what: int, most: int) -> None:
+    """Limit this process to so much of a resource of the system's, or to what it may have where that is less."""
+    import resource
+
+    hard = resource.getrlimit(what)[1]
+    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (bound, bound))
+
+
 def end_group(pid: int) -> None:
     """End a process and all of its session that is left."""
     with suppress(ProcessLookupError, PermissionError):

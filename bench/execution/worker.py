@@ -18,7 +18,7 @@ from bench import record as records
 from bench.errors import RunFailure, Unwritable
 from bench.execution.compact import compact
 from bench.execution.cores import pin, wait_policy
-from bench.execution.processes import end_with
+from bench.execution.processes import at_most, end_with
 from bench.execution.run import Run, send
 from bench.experiment import Experiment
 from bench.identity import Identity
@@ -139,8 +139,7 @@ def _limit_memory(limit: int | None) -> None:
         import resource
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        allowed = pages * resource.getpagesize() + limit
-        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+        at_most(resource.RLIMIT_AS, pages * resource.getpagesize() + limit)
 
 
 def main() -> None:

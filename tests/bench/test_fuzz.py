@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,12 @@ def test_an_input_is_the_same_for_the_same_number(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_what_is_not_damaged_is_read(fake_paper, tmp_path, monkeypatch, name: str) -> None:
-    parser = (CONVERTED | FOLDERS)[name]
-    monkeypatch.chdir(tmp_path)
+def test_what_is_not_damaged_is_read(fake_paper, monkeypatch, name: str) -> None:
     monkeypatch.setattr(folders, "damaged", lambda place, rng: set(place.rglob("*.json")))
-    whole = parser.good(tmp_path)
-    parser.call(tmp_path, packed(whole) if name == "CIFAR-10" else whole)
+    parser = replace(
+        (CONVERTED | FOLDERS)[name], mutate=lambda whole, _: packed(whole) if name == "CIFAR-10" else whole
+    )
+    assert fuzz(name, parser, 1).value == 1
 
 
 @pytest.mark.parametrize("name", FEW)

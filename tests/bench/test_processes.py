@@ -163,3 +163,14 @@ def test_nothing_interrupts_what_puts_things_in_order():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(os.getpid(), number)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_limit_that_the_system_has_set_lower_is_kept(tmp_path):
+    """As where a cluster limits the memory of a job: a limit of ours above it would be refused by the system."""
+    program = (
+        "import resource as r; from bench.execution.processes import at_most; r.setrlimit(r.RLIMIT_FSIZE, (9, 9));"
+        "at_most(r.RLIMIT_FSIZE, 99); print(r.getrlimit(r.RLIMIT_FSIZE)); at_most(r.RLIMIT_FSIZE, 5);"
+        "print(r.getrlimit(r.RLIMIT_FSIZE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "(9, 9)\n(5, 5)\n"
