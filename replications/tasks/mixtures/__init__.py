@@ -1,0 +1,1 @@
+"""Gaussian mixtures, whose density and whose paths from noise are known in closed form."""
