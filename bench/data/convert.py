@@ -73,6 +73,16 @@ def hdf5(path: Path) -> dict[str, NDArray[np.float64]]:
         return read_npz(_converted("hdf5", path, Path(folder)))
 
 
+def greys(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return `bench.data.photographs.greys_of` of a file.
+
+    Raises:
+        ValueError: it can not be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return read_npz(_converted("greys", path, Path(folder)))
+
+
 def _converted(kind: str, path: Path, folder: Path) -> Path:
     """Return the file that a child has written from another."""
     target = folder / "arrays.npz"
@@ -138,6 +148,12 @@ def _reader(kind: str) -> Callable[[Path, IO[bytes]], None]:
         from bench.data.hdf5 import parts_of
 
         return lambda path, stream: np.savez(stream, allow_pickle=False, **parts_of(path))
+    if kind == "greys":
+        from PIL import JpegImagePlugin  # noqa: F401  # the plugin is imported before limits hold
+
+        from bench.data.photographs import greys_of
+
+        return lambda path, stream: np.savez(stream, allow_pickle=False, **greys_of(path))
     from bench.data.cifar import arrays_of as batches_of
 
     split = kind.removeprefix("cifar10-")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fuzz import folders, run
-from fuzz.converted import CONVERTED, packed
+from fuzz.converted import CONVERTED, packed, photographs
 from fuzz.folders import FOLDERS
 from fuzz.run import table
 from fuzz.runner import Ends, fuzz, merged
@@ -85,9 +85,8 @@ def test_an_input_is_the_same_for_the_same_number(tmp_path) -> None:
 @pytest.mark.parametrize("name", FEW)
 def test_what_is_not_damaged_is_read(fake_paper, monkeypatch, name: str) -> None:
     monkeypatch.setattr(folders, "damaged", lambda place, rng: set(place.rglob("*.json")))
-    parser = replace(
-        (CONVERTED | FOLDERS)[name], mutate=lambda whole, _: packed(whole) if name == "CIFAR-10" else whole
-    )
+    pack = {"CIFAR-10": packed, "photographs": photographs}.get(name, bytes)
+    parser = replace((CONVERTED | FOLDERS)[name], mutate=lambda whole, _: pack(whole))
     assert fuzz(name, parser, 1).value == 1
 
 

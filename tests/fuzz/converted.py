@@ -97,6 +97,29 @@ def an_hdf5(folder: Path) -> bytes:
     return (folder / "good.hdf5").read_bytes()
 
 
+def a_photograph(_: Path) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def in_a_tar(content: bytes, rng: random.Random) -> bytes:
+    """Damage an image and pack it, or pack it and damage the archive."""
+    return photographs(of_bytes(content, rng)) if rng.random() < 0.7 else of_bytes(photographs(content), rng)
+
+
+def photographs(image: bytes) -> bytes:
+    """Return an archive with an image in it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        info = tarfile.TarInfo("train/1.jpg")
+        info.size = len(image)
+        archive.addfile(info, io.BytesIO(image))
+    return stream.getvalue()
+
+
 def cifar10(place: Path) -> Any:
     return images.load_cifar10(SPLIT, {"cifar10/cifar-10-python.tar.gz": place})
 
@@ -105,6 +128,7 @@ CONVERTED: dict[str, Parser] = {
     "old frame": Parser(old_frame, converting(convert.frame)),
     "checkpoint": Parser(a_checkpoint, converting(convert.checkpoint)),
     "CIFAR-10": Parser(a_batch, converting(cifar10), in_an_archive),
+    "photographs": Parser(a_photograph, converting(convert.greys), in_a_tar),
 }
 if find_spec("h5py"):
     CONVERTED["HDF5"] = Parser(an_hdf5, converting(convert.hdf5))
