@@ -1,0 +1,1 @@
+"""Density of 8 x 8 digits."""
