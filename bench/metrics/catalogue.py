@@ -153,6 +153,12 @@ _METRICS = (
         "Share of samples of given classes that the protocol's classifier gives their class.",
         share=True,
     ),
+    Metric(
+        "nearest_in_training",
+        "%",
+        "lower",
+        "Share of samples nearer to a training point than to as many held-out ones; 50 without memorising.",
+    ),
     # Paths
     Metric(
         "straightness",
