@@ -3,7 +3,7 @@
 | column of each station | unit | from the file | uniform noise |
 |---|---|---|---|
 | temperature, dew point | degrees Fahrenheit | whole degrees, by way of tenths of degrees Celsius | U(-1/2, 1/2) |
-| wind to the east, to the north | knots | speed in whole knots, direction it comes from in tens of degrees | see below |
+| wind to the east, to the north | knots | speed in whole knots, origin in tens of degrees | see below |
 | pressure at sea level | millibar | tenths | U(-1/20, 1/20) |
 
 The noise is as wide as what a value was rounded to, so that the columns have a density. Speeds get U(-1/2, 1/2) and

@@ -39,6 +39,7 @@ TARGETS = (
     Target("bench/measure/memory.py", "test_measure", 10),
     Target("bench/metrics/transport.py", "test_transport", 10),
     Target("bench/metrics/paths.py", "test_path_metrics", 10),
+    Target("bench/metrics/memorising.py", "test_memorising", 8),
     Target("bench/metrics/classification.py", "test_classification", 8),
     Target("bench/metrics/share.py", "test_share", 8),
     Target("bench/metrics/fidelity/levels.py", "test_levels", 8),
@@ -57,6 +58,8 @@ TARGETS = (
     Target("bench/data/energies2d.py", "test_energies2d", 8),
     Target("bench/data/tabular.py", "test_tabular", 10),
     Target("bench/data/images.py", "test_image_data", 10),
+    Target("bench/data/patches.py", "test_patches", 8),
+    Target("bench/data/weather.py", "test_weather", 8),
     # solves, evaluations
     Target(
         "replications/flows/ode/step.py", "test_solve test_counter test_solve_failures test_solve_usage", 10
@@ -101,6 +104,11 @@ TARGETS = (
     Target("replications/tasks/recording.py", "test_recording", 10),
     Target("replications/tasks/cost.py", "test_cost", 10),
     Target("replications/tasks/density2d/evaluation.py", "test_density2d", 10),
+    Target("replications/tasks/density2d/densities.py", "test_densities", 8),
+    Target("replications/tasks/density2d/pinwheel.py", "test_densities", 8),
+    Target("replications/tasks/mixtures/law.py", "test_mixtures", 8),
+    Target("replications/tasks/mixtures/marginal.py", "test_mixtures", 8),
+    Target("replications/tasks/digits/data.py", "test_digits", 6),
     Target("replications/tasks/images/evaluation.py", "test_image_task", 10),
     Target("replications/rnode/method.py", "test_rnode_method test_pairing", 8),
     Target("replications/steer/method.py", "test_steer_method test_pairing", 4),
