@@ -10,6 +10,7 @@ import sys
 import typer
 
 from bench.cli import campaign, data, reports, runs
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.errors import UserError
 from bench.registry import left_out
@@ -31,6 +32,7 @@ app.command("doctor")(doctor)
 app.command("report")(reports.report)
 app.command("claims")(reports.claims)
 app.command("show")(reports.show)
+app.command("compare")(compare)
 for _verb in importlib.metadata.entry_points(group="cnf_bench.verbs"):
     with contextlib.suppress(
         ImportError, AttributeError

@@ -65,6 +65,10 @@ def suite(name: str, title: str, data: Sequence[str], config: SuiteConfig, **mor
         offered=untuned,
         metrics=METRICS,
         own="method",
+        figures={
+            "pareto": "replications.suite.figures:pareto",
+            "work_precision": "replications.suite.figures:work_precision",
+        },
         tables=("replications.suite.tables:tables",),
         **more,
     )
