@@ -55,6 +55,7 @@ _METRICS = (
     Metric("parameters", "count", "lower", "Number of trainable scalars."),
     Metric("iterations", "iterations", "none", "Training iterations that were taken."),
     Metric("parameter_error", "", "lower", "Relative error of learned parameters, |p - p*| / |p*|."),
+    Metric("field_error", "", "lower", "Relative squared error of a learned field, E|v - v*|^2 / E|v*|^2."),
     Metric("trajectory_error", "", "lower", "Root mean square of z(t) - z*(t) over times and coordinates."),
     Metric(
         "reconstruction_error",

@@ -44,7 +44,8 @@ class SuiteConfig(Trained):
         evaluations: of the field, forward and backward, after which the training ends; 0 for no such end.
         at_most: iterations that are taken whatever the budget allows; 0 for all. For trials.
         test_points: points of the test.
-        set_points: points of each of the sets by which samples are compared with data.
+        sets: of samples, and of data, that are compared; an even number.
+        set_points: points of each of them.
         timed: points and samples whose times are measured.
         method_sha256: of the file of a method of one's own; empty for ours.
         checked: points on which solver, inverse, trace estimate and paths are checked.
@@ -56,6 +57,7 @@ class SuiteConfig(Trained):
     evaluations: int = 0
     at_most: int = 0
     test_points: int = 5000
+    sets: int = 10
     set_points: int = 500
     timed: int = 10_000
     method_sha256: str = ""
@@ -63,6 +65,5 @@ class SuiteConfig(Trained):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(
-            self, iterations=0, evaluations=0, at_most=0, test_points=40, set_points=40, timed=1, checked=2
-        )
+        at_least(self, iterations=0, evaluations=0, at_most=0, timed=1, checked=2)
+        at_least(self, test_points=40, sets=2, set_points=40)

@@ -15,10 +15,10 @@ CHOSEN = Path(__file__).with_name("tuned.toml")
 """What the tuning chose, and how far a training comes in the budget; `replications.suite.tuned` writes it."""
 
 METRICS = (
-    "nll", "kl", "nll_error", "trace_error_nll", "debiased_wasserstein2", "wasserstein2", "mmd", "c2st", "iterations",
-    "nfe_forward", "nfe_backward", "nfe_test", "nfe", "train_time", "warmup_time", "data_time", "iteration_time",
-    "evaluation_time", "loglik_time", "sampling_time", "peak_memory", "kept_graphs", "inversion_error", "detour",
-    "parameters", "train_loss",
+    "nll", "kl", "bits_per_dim", "field_error", "nll_error", "trace_error_nll", "debiased_wasserstein2", "wasserstein2",
+    "mmd", "c2st", "iterations", "nfe_forward", "nfe_backward", "nfe_test", "nfe", "train_time", "warmup_time",
+    "data_time", "iteration_time", "evaluation_time", "loglik_time", "sampling_time", "peak_memory", "kept_graphs",
+    "inversion_error", "detour", "parameters", "train_loss",
 )  # fmt: skip
 
 SMOKE: Mapping[str, Any] = {

@@ -6,6 +6,7 @@ r"""What is measured of a trained method: values, computed from the model and po
 | KL | `Scores.excess` | 1/N sum_n log q(x_n) - log p(x_n), q the truth |
 | W2, debiased; noise floor | `Compared` | of sets of samples from sets of data, of data from data |
 | error by the trace | `trace_error` | (1/K sum_k (NLL_k - NLL)^2)^(1/2), NLL_k by one Rademacher probe a solve |
+| error of the field | `field_error` | E \|v - v*\|^2 / E \|v*\|^2 along the path, v* the marginal field of a mixture |
 | detour | `detour` | E T integral \|v\|^2 dt / E \|x(T) - x(0)\|^2 |
 | work and precision | `work` | error of the NLL and debiased W2 against the evaluations of a solve |
 """
@@ -23,12 +24,18 @@ from torch import Tensor
 
 from bench.metrics.classification import c2st
 from bench.metrics.transport import debiased_wasserstein2, mmd, wasserstein2
+from replications.flow_matching.coupling import independent
+from replications.flow_matching.method import draw
+from replications.flow_matching.model import velocity_of
 from replications.flows.density import evaluate
 from replications.flows.density.divergence import Divergence
 from replications.flows.density.flow import Flow
 from replications.flows.density.integration import Integration
 from replications.flows.ode.solver import Solver
 from replications.suite.data import Array
+from replications.suite.methods import ByMatching
+from replications.tasks.mixtures.law import Mixture
+from replications.tasks.mixtures.marginal import velocity
 
 LADDER = {
     "euler": (1, 2, 4, 8, 16, 32, 64),
@@ -115,6 +122,23 @@ def detour(flow: Flow, x: Tensor, integration: Integration, T: float) -> float:
     kinetic = evaluate.regularity(flow, x, integration).kinetic.double().mean().item()
     moved = (flow.encode(x, integration) - x).double().square().sum(1).mean().item()
     return T * kinetic / moved
+
+
+@torch.no_grad()
+def field_error(model: ByMatching, law: Mixture, x1: Tensor, generator: torch.Generator) -> float | None:
+    """Return E |v - v*|^2 / E |v*|^2 of a velocity along its path from noise to points `(N, D)` of a mixture.
+
+    v* is the marginal field of the path between independent noise and data. None where the coupling is another one, or
+    the field was trained by something else in the end.
+    """
+    method = model.method
+    if method.coupling is not independent or type(model) is not ByMatching:
+        return None
+    drawn = draw(method, x1, generator)
+    x_t, _ = method.path(drawn.x0, x1, drawn.t, drawn.noise)
+    known = velocity(law, method.path.coefficients, drawn.t, x_t.double(), method.path.source_std)
+    learned = velocity_of(model.flow)(drawn.t, x_t).double()
+    return ((learned - known).square().sum() / known.square().sum()).item()
 
 
 class Point(NamedTuple):

@@ -18,7 +18,7 @@ from replications.suite import data, measured, own, yardsticks
 from replications.suite.config import SuiteConfig
 from replications.suite.data import Task
 from replications.suite.measured import Density
-from replications.suite.methods import TEST, Model, build
+from replications.suite.methods import TEST, ByMatching, Model, build
 from replications.suite.settings import SPLINE, YARDSTICKS
 from replications.suite.training import counter_of, fit, fit_for
 from replications.tasks.recording import record_inversion, record_mean, record_solver_error
@@ -27,8 +27,6 @@ from replications.tasks.splits import held_out
 if TYPE_CHECKING:
     from bench.execution.run import Run
 
-SETS = 10
-"""Of samples, and of data, that are compared."""
 WORK_SETS = 4
 """Of them for each point of a work-precision curve."""
 PAIRED = 2000
@@ -46,6 +44,8 @@ def run(run: Run, config: SuiteConfig) -> None:
     flow = getattr(model, "flow", None)
     if flow is not None:
         checks(run, flow, task, config)
+    if task.mixture is not None and isinstance(model, ByMatching):
+        field(run, model, task, config)
 
 
 def trained(run: Run, task: Task, config: SuiteConfig) -> Density:
@@ -90,6 +90,9 @@ def likelihood(run: Run, model: Density, task: Task, config: SuiteConfig) -> Non
     found = measured.scores(model, x, task.log_density)
     protocol = f"exact/{len(x)} test points"
     record_mean(run, "nll", -found.log_p, f"nll/{protocol}")
+    if task.log_volume is not None:
+        bits = (-found.log_p - task.log_volume) / (task.dim * math.log(2))
+        record_mean(run, "bits_per_dim", bits, f"nll/{protocol}/levels with uniform noise")
     if counter is not None:
         batches = math.ceil(len(x) / 1000)
         run.metric("nfe_test", counter.forward_evaluations / batches, f"{TEST.protocol}/mean over batches")
@@ -102,14 +105,14 @@ def likelihood(run: Run, model: Density, task: Task, config: SuiteConfig) -> Non
 
 def samples(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
     """Record how far sets of samples are from sets of test points, and what many samples cost."""
-    n, dim = config.set_points, task.dim
-    points = held_out(task.test(SETS * n, "compared"))
-    drawn = model.sample(SETS * n, run.torch_generator("samples"))
-    sets = drawn.reshape(SETS, n, dim), points.reshape(SETS, n, dim)
-    found = measured.compared(*sets, run.numpy_generator("c2st"), PAIRED)
-    protocol, paired = f"{SETS} sets of {n} points", min(PAIRED, SETS * n)
-    run.metric("debiased_wasserstein2", found.w2, protocol, SETS, found.w2_se)
-    run.metric("wasserstein2[data against data]", found.floor, f"{protocol}/mean", SETS // 2)
+    sets, n, dim = config.sets, config.set_points, task.dim
+    points = held_out(task.test(sets * n, "compared"))
+    drawn = model.sample(sets * n, run.torch_generator("samples"))
+    both = drawn.reshape(sets, n, dim), points.reshape(sets, n, dim)
+    found = measured.compared(*both, run.numpy_generator("c2st"), PAIRED)
+    protocol, paired = f"{sets} sets of {n} points", min(PAIRED, sets * n)
+    run.metric("debiased_wasserstein2", found.w2, protocol, sets, found.w2_se)
+    run.metric("wasserstein2[data against data]", found.floor, f"{protocol}/mean", sets // 2)
     run.metric("mmd", found.mmd, f"squared, unbiased, Gaussian kernel/{paired} points", None, found.mmd_se)
     run.metric("c2st", found.c2st, f"gradient-boosted trees/{paired} points of each", None, found.c2st_se)
     counter = counter_of(model)
@@ -125,6 +128,15 @@ def samples(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
             "nfe[sampling]", counter.forward_evaluations, f"{TEST.solver.protocol}/{config.timed} samples"
         )
     run.artifact("samples", drawn[:SAMPLES])
+
+
+def field(run: Run, model: ByMatching, task: Task, config: SuiteConfig) -> None:
+    """Record how far a learned velocity is from the marginal field of its path, where that is known."""
+    assert task.mixture is not None
+    x = held_out(task.test(config.test_points, "field"))
+    error = measured.field_error(model, task.mixture, x, run.torch_generator("field times"))
+    if error is not None:
+        run.metric("field_error", error, f"along its own path/{len(x)} points", len(x))
 
 
 def checks(run: Run, flow: Flow, task: Task, config: SuiteConfig) -> None:

@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from replications.flow_matching.method import METHODS
+from replications.flow_matching.model import flow_of
 from replications.flows.density.cnf import CNF
-from replications.flows.density.priors import StandardNormal
+from replications.flows.density.priors import IsotropicNormal, StandardNormal
 from replications.suite import measured
-from replications.suite.methods import TEST
+from replications.suite.methods import TEST, ByMatching, build
+from replications.suite.training import step
+from replications.tasks.mixtures.law import mixture
+from replications.tasks.mixtures.marginal import velocity
 
 
 class Linear(nn.Module):
@@ -95,3 +100,55 @@ def test_work_falls_in_error_as_the_steps_grow() -> None:
         assert found[0].nfe < found[-1].nfe
     euler = measured.work(turn, X, base, data, measured.ladder(TEST)["euler"], exact)
     assert [point.nfe for point in euler] == list(measured.LADDER["euler"])
+
+
+def matched(velocity: nn.Module) -> ByMatching:
+    method = METHODS["fm-ot"]()
+    return ByMatching(flow_of(velocity, IsotropicNormal(2, 1.0), method.path.times), method)
+
+
+class Known(nn.Module):
+    """The marginal field of a mixture, times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor, dtype=torch.float64))
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        path = METHODS["fm-ot"]().path
+        return self.factor * velocity(mixture(2), path.coefficients, t, x.double(), 1.0)
+
+
+def test_the_error_of_a_field_is_relative_to_the_known_one() -> None:
+    x = torch.tensor(mixture(2).draw(200, np.random.default_rng(0)))
+    errors = [
+        measured.field_error(matched(Known(factor)), mixture(2), x, torch.Generator().manual_seed(0))
+        for factor in (1.0, 1.5, 0.0)
+    ]
+    assert errors == pytest.approx([0, 0.25, 1], abs=1e-9)
+
+
+def test_a_field_of_another_coupling_or_training_has_no_known_one() -> None:
+    x = torch.tensor(mixture(2).draw(20, np.random.default_rng(0)))
+    generator = torch.Generator().manual_seed(0)
+    for name in ("ot_cfm", "fm_finetuned"):
+        model = build(name, 2, 8, 1.0, generator)
+        assert measured.field_error(model, mixture(2), x.float(), generator) is None
+
+
+def test_matching_brings_the_field_closer_to_the_known_one() -> None:
+    law, generator = mixture(2), torch.Generator().manual_seed(0)
+    model = build("fm_ot", 2, 32, 0.0, generator)
+    rng = np.random.default_rng(1)
+    x = torch.tensor(law.draw(500, rng)).float()
+
+    def error() -> float:
+        found = measured.field_error(model, law, x, torch.Generator().manual_seed(0))
+        assert found is not None
+        return found
+
+    before = error()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(150):
+        step(model, optimizer, torch.tensor(law.draw(128, rng)).float(), generator)
+    assert error() < 0.5 * before

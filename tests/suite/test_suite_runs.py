@@ -1,6 +1,7 @@
 """Runs of the suite: what they record, how they end, how their settings were chosen."""
 
 import dataclasses
+import math
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,9 +10,11 @@ import pytest
 import torch
 from support import perform, recorded, untimed
 
+from bench.data import registry as data
 from bench.errors import UserError
 from bench.execution.plan import plan
 from bench.execution.run import Run
+from bench.experiment import Experiment
 from bench.identity import Identity, identify
 from bench.record import Record
 from replications.suite import tuned
@@ -19,6 +22,9 @@ from replications.suite.config import SuiteConfig
 from replications.suite.data import task
 from replications.suite.declaration import chosen, variants
 from replications.suite.experiments.density2d.declaration import DENSITY2D, SETS
+from replications.suite.experiments.digits.declaration import DIGITS
+from replications.suite.experiments.mixture.declaration import MIXTURE
+from replications.suite.experiments.tabular.declaration import TABULAR
 from replications.suite.experiments.tuning.declaration import TUNING
 from replications.suite.methods import build
 from replications.suite.pace import QuietTime
@@ -70,6 +76,48 @@ def test_a_run_records_the_columns_of_the_table(method: str, tmp_path: Path) -> 
     assert (trained <= set(record.metrics)) == (method in TUNED)
     assert (flows <= set(record.metrics)) == (method in METHODS)
     assert ("nll_error[rk4]" in record.curves) == (method in METHODS)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "variant"),
+    [
+        (MIXTURE, "mixture8_fm_ot"),
+        (MIXTURE, "mixture2_truth"),
+        (DIGITS, "digits_gaussian"),
+        (DIGITS, "digits_fm_ot"),
+    ],
+)
+def test_the_other_suites_run(experiment: Experiment, variant: str, tmp_path: Path) -> None:
+    record = recorded(perform(experiment, variant, tmp_path))
+    assert ("kl" in record.metrics, "bits_per_dim" in record.metrics) == (
+        experiment is MIXTURE,
+        experiment is DIGITS,
+    )
+    assert ("field_error" in record.metrics) == (variant == "mixture8_fm_ot")
+    if variant == "mixture2_truth":
+        assert record.metrics["kl"].value == 0
+
+
+@pytest.mark.parametrize("name", ["miniboone_heldout", "bsds300_patches"])
+def test_a_table_is_a_task(name: str, tmp_path: Path) -> None:
+    if data.get(name).locate() is None:
+        pytest.skip(f"data set {name} is not at hand: set CNF_BENCH_DATA")
+    record = recorded(perform(TABULAR, f"{name}_gaussian", tmp_path))
+    assert {"nll", "debiased_wasserstein2", "c2st"} <= set(record.metrics)
+
+
+def test_digits_are_levels_with_noise_and_their_bits_are_of_levels(tmp_path: Path) -> None:
+    run = Run(identify(DIGITS, "digits_fm_ot", "smoke", 0), tmp_path)
+    found = task(run, DIGITS.configure("digits_fm_ot", "smoke"))
+    x = found.test(100, "test").points
+    v = 17 * (x / 4 + 0.5)
+    assert (v.min() >= 0, v.max() <= 17) == (True, True)
+    assert found.log_volume == pytest.approx(64 * math.log(4 / 17))
+    batches = found.batch(0), found.batch(0), found.batch(91)
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+    uniform = math.log2(17)  # bits of a level that is uniform: p(x) = 1/4 on [-2, 2]
+    assert (64 * math.log(4) - found.log_volume) / (64 * math.log(2)) == pytest.approx(uniform)
 
 
 def test_a_run_repeats(tmp_path: Path) -> None:

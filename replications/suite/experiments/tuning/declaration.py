@@ -10,10 +10,13 @@ from typing import Any
 from bench.experiment import Experiment
 from replications.suite.config import Trained
 from replications.suite.experiments.density2d.declaration import DENSITY2D
+from replications.suite.experiments.digits.declaration import DIGITS
+from replications.suite.experiments.mixture.declaration import MIXTURE
+from replications.suite.experiments.tabular.declaration import TABULAR
 from replications.suite.settings import TUNED
 from replications.tasks.config import at_least
 
-SUITES = (DENSITY2D,)
+SUITES = (DENSITY2D, MIXTURE, TABULAR, DIGITS)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ TUNING = Experiment(
     name="suite.tuning",
     task="suite tuning",
     seeded_by=("data",),
+    data_fields=("data",),
     title="Tuning of the suite's methods",
     config=TuningConfig(),
     run="replications.suite.experiments.tuning.run:run",
