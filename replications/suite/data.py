@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data import images, tabular, toy2d
+from bench.data import tabular, toy2d
 from bench.errors import UserError
 from replications.suite.config import Trained
 from replications.tasks.density2d import densities
+from replications.tasks.digits import data as digit_levels
 from replications.tasks.mixtures.law import Mixture, mixture
 from replications.tasks.splits import (
     Draw,
@@ -36,8 +36,8 @@ Array = NDArray[np.float64]
 
 MIXTURES = {"mixture2": 2, "mixture8": 8, "mixture32": 32}
 """D of each mixture."""
-DIGITS, LEVELS = "digits", 17
-"""Name of scikit-learn's digits, and how many levels a pixel has."""
+DIGITS = "digits"
+"""Name of scikit-learn's digits."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Task:
         validation: points by which settings are chosen.
         test: (n, stream) -> points of the test, those of one stream the same each time.
         log_density: log q(x) `(N,)` in nats of points `(N, D)`; None where it is not known.
+        finite: whether the pool is all there is to train on.
         mixture: the law, where it is a Gaussian mixture, whose fields are known too.
-        log_volume: of data with levels, log dx/dv summed over dimensions, v the level with its noise: the NLL of levels
-            is less by so much.
+        bits_per_dim: of data with levels, (log p `(N,)`, points `(N, D)`) -> bits a dimension of the levels `(N,)`.
     """
 
     dim: int
@@ -62,8 +62,9 @@ class Task:
     validation: ValidationSet
     test: Callable[[int, str], TestSet]
     log_density: Callable[[Array], Array] | None = None
+    finite: bool = False
     mixture: Mixture | None = None
-    log_volume: float | None = None
+    bits_per_dim: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def task(run: Run, config: Trained) -> Task:
@@ -115,6 +116,7 @@ def of_rows(run: Run, config: Trained, rows: tabular.TabularSet) -> Task:
         at_random(train, min(config.pool, len(train)), run.torch_generator("pool")),
         first(ValidationSet(tensor(rows.validation)), config.validation_points),
         partial(_in_order, run, test),
+        finite=True,
     )
 
 
@@ -130,30 +132,22 @@ def _in_order(run: Run, test: TestSet, n: int, stream: str) -> TestSet:
 
 
 def digits(run: Run, config: Trained) -> Task:
-    """Return the task of scikit-learn's digits, 64 levels 0..16 with uniform noise, x = 4 (v / 17 - 1/2).
+    """Return the task of scikit-learn's digits; batches have fresh noise, validation and test that of a stream."""
+    parts = digit_levels.split()
+    index = TrainBatches(run, parts.train, config.batch)
 
-    The noise of training batches is fresh, that of validation and test is of their streams. A tenth of the training
-    images, at random but the same for all seeds, is for validation.
-    """
-    levels = {split: images.load(DIGITS, split).images.flatten(1).float() for split in ("train", "test")}
-    order = torch.randperm(len(levels["train"]), generator=torch.Generator().manual_seed(0))
-    tenth = len(order) // 10
+    def noise(stream: str) -> torch.Generator:
+        return run.torch_generator(f"{stream} noise")
 
-    def noisy(part: Tensor, stream: str) -> Tensor:
-        noise = torch.rand(part.shape, generator=run.torch_generator(stream))
-        return (4 * ((part + noise) / LEVELS - 0.5)).to(run.device)
-
-    train, kept = levels["train"][order[tenth:]], levels["train"][order[:tenth]]
-    index = TrainBatches(run, TrainSet(train), config.batch)
-
-    def tested(n: int, stream: str) -> TestSet:
-        return _in_order(run, TestSet(noisy(levels["test"], f"{stream} noise")), n, stream)
+    def batch(i: int) -> Tensor:
+        return digit_levels.for_model(TrainSet(index(i)), noise(f"batch/{i}")).points.to(run.device)
 
     return Task(
-        train.shape[1],
-        lambda i: noisy(index(i), f"batch noise/{i}"),
-        TrainSet(noisy(train, "pool")),
-        ValidationSet(noisy(kept, "validation")),
-        tested,
-        log_volume=train.shape[1] * math.log(4 / LEVELS),
+        digit_levels.DIM,
+        batch,
+        digit_levels.for_model(parts.train, noise("pool")),
+        digit_levels.for_model(parts.validation, noise("validation")),
+        lambda n, stream: _in_order(run, digit_levels.for_model(parts.test, noise(stream)), n, stream),
+        finite=True,
+        bits_per_dim=digit_levels.bits_per_dim,
     )

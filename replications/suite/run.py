@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.measure.clock import time_repeats
+from bench.metrics.memorising import nearest_in_training
 from replications.flows.density import evaluate
 from replications.flows.density.cnf import CNF
 from replications.flows.density.flow import Flow
@@ -22,7 +23,7 @@ from replications.suite.methods import TEST, ByMatching, Model, build
 from replications.suite.settings import SPLINE, YARDSTICKS
 from replications.suite.training import counter_of, fit, fit_for
 from replications.tasks.recording import record_inversion, record_mean, record_solver_error
-from replications.tasks.splits import held_out
+from replications.tasks.splits import at_random, held_out, to_train
 
 if TYPE_CHECKING:
     from bench.execution.run import Run
@@ -90,8 +91,8 @@ def likelihood(run: Run, model: Density, task: Task, config: SuiteConfig) -> Non
     found = measured.scores(model, x, task.log_density)
     protocol = f"exact/{len(x)} test points"
     record_mean(run, "nll", -found.log_p, f"nll/{protocol}")
-    if task.log_volume is not None:
-        bits = (-found.log_p - task.log_volume) / (task.dim * math.log(2))
+    if task.bits_per_dim is not None:
+        bits = task.bits_per_dim(found.log_p, x)
         record_mean(run, "bits_per_dim", bits, f"nll/{protocol}/levels with uniform noise")
     if counter is not None:
         batches = math.ceil(len(x) / 1000)
@@ -115,6 +116,8 @@ def samples(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
     run.metric("wasserstein2[data against data]", found.floor, f"{protocol}/mean", sets // 2)
     run.metric("mmd", found.mmd, f"squared, unbiased, Gaussian kernel/{paired} points", None, found.mmd_se)
     run.metric("c2st", found.c2st, f"gradient-boosted trees/{paired} points of each", None, found.c2st_se)
+    if task.finite:
+        memorising(run, drawn, task, config)
     counter = counter_of(model)
     if counter is not None:
         counter.reset()
@@ -128,6 +131,17 @@ def samples(run: Run, model: Density, task: Task, config: SuiteConfig) -> None:
             "nfe[sampling]", counter.forward_evaluations, f"{TEST.solver.protocol}/{config.timed} samples"
         )
     run.artifact("samples", drawn[:SAMPLES])
+
+
+def memorising(run: Run, samples: Tensor, task: Task, config: SuiteConfig) -> None:
+    """Record whether samples are nearer to training points than to as many test points."""
+    n = min(len(task.pool), config.test_points)
+    train, test = (
+        to_train(at_random(task.pool, n, run.torch_generator("compared with"))),
+        held_out(task.test(n, "test")),
+    )
+    share, se = nearest_in_training(*(part.double().cpu().numpy() for part in (samples, train, test)))
+    run.metric("nearest_in_training", share, f"{len(samples)} samples/{n} points of each", len(samples), se)
 
 
 def field(run: Run, model: ByMatching, task: Task, config: SuiteConfig) -> None:

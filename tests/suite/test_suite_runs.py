@@ -30,6 +30,7 @@ from replications.suite.methods import build
 from replications.suite.pace import QuietTime
 from replications.suite.settings import METHODS, TUNED, YARDSTICKS
 from replications.suite.training import fit, fit_for
+from replications.suite.yardsticks import Gaussian
 
 OWN = """
 import torch
@@ -93,6 +94,7 @@ def test_the_other_suites_run(experiment: Experiment, variant: str, tmp_path: Pa
         experiment is MIXTURE,
         experiment is DIGITS,
     )
+    assert ("nearest_in_training" in record.metrics) == (experiment is DIGITS)
     assert ("field_error" in record.metrics) == (variant == "mixture8_fm_ot")
     if variant == "mixture2_truth":
         assert record.metrics["kl"].value == 0
@@ -106,18 +108,19 @@ def test_a_table_is_a_task(name: str, tmp_path: Path) -> None:
     assert {"nll", "debiased_wasserstein2", "c2st"} <= set(record.metrics)
 
 
-def test_digits_are_levels_with_noise_and_their_bits_are_of_levels(tmp_path: Path) -> None:
+def test_digits_have_fresh_noise_in_training_and_bits_of_levels(tmp_path: Path) -> None:
     run = Run(identify(DIGITS, "digits_fm_ot", "smoke", 0), tmp_path)
     found = task(run, DIGITS.configure("digits_fm_ot", "smoke"))
-    x = found.test(100, "test").points
-    v = 17 * (x / 4 + 0.5)
-    assert (v.min() >= 0, v.max() <= 17) == (True, True)
-    assert found.log_volume == pytest.approx(64 * math.log(4 / 17))
     batches = found.batch(0), found.batch(0), found.batch(91)
     assert torch.equal(batches[0], batches[1])
     assert not torch.equal(batches[0], batches[2])
-    uniform = math.log2(17)  # bits of a level that is uniform: p(x) = 1/4 on [-2, 2]
-    assert (64 * math.log(4) - found.log_volume) / (64 * math.log(2)) == pytest.approx(uniform)
+    tests = found.test(20, "test"), found.test(20, "test"), found.test(20, "other")
+    assert torch.equal(tests[0].points, tests[1].points)
+    assert not torch.equal(tests[0].points, tests[2].points)
+    assert found.bits_per_dim is not None
+    law = Gaussian(found.pool.points)
+    bits = found.bits_per_dim(law.log_prob(tests[0].points), tests[0].points).mean().item()
+    assert 1 < bits < math.log2(17)  # better than uniform levels, worse than a coin a pixel
 
 
 def test_a_run_repeats(tmp_path: Path) -> None:

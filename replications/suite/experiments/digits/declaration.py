@@ -17,6 +17,6 @@ DIGITS = suite(
         set_points=40,
         timed=100,
         checked=50,
-        validation_points=144,
+        validation_points=285,
     ),
 )
