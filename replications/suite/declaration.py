@@ -16,9 +16,9 @@ CHOSEN = Path(__file__).with_name("tuned.toml")
 
 METRICS = (
     "nll", "kl", "bits_per_dim", "field_error", "nll_error", "trace_error_nll", "debiased_wasserstein2", "wasserstein2",
-    "mmd", "c2st", "nearest_in_training", "iterations", "nfe_forward", "nfe_backward", "nfe_test", "nfe", "train_time", "warmup_time",
-    "data_time", "iteration_time", "evaluation_time", "loglik_time", "sampling_time", "peak_memory", "kept_graphs",
-    "inversion_error", "detour", "parameters", "train_loss",
+    "mmd", "c2st", "nearest_in_training", "iterations", "nfe_forward", "nfe_backward", "nfe_test", "nfe", "train_time",
+    "warmup_time", "data_time", "iteration_time", "evaluation_time", "loglik_time", "sampling_time", "peak_memory",
+    "kept_graphs", "inversion_error", "detour", "parameters", "train_loss",
 )  # fmt: skip
 
 SMOKE: Mapping[str, Any] = {
