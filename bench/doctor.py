@@ -9,7 +9,18 @@ from typing import NamedTuple
 
 from bench import files
 from bench.errors import UserError
-from bench.record import DAMAGED, LOSER, OldRecord, Record, artifact_path, free, read
+from bench.identity import is_current
+from bench.record import (
+    DAMAGED,
+    LOSER,
+    SETTLED,
+    OldRecord,
+    Record,
+    artifact_path,
+    free,
+    read,
+    record_files,
+)
 
 QUARANTINE = "quarantine"
 PARTS = {"records": ".json", "artifacts": ".npz", "models": ".pt", "checkpoints": ".pt", "logs": ".log"}
@@ -84,6 +95,47 @@ def move_aside(folder: Path, findings: list[Finding], target: Path) -> list[Path
             files.move(path, folder, place, target)
             moved.append(place)
     return moved
+
+
+def superseded(folder: Path) -> list[Finding]:
+    """Return the records, with all files of their runs, whose place a fresh record in the same folder has taken.
+
+    Fresh is a settled record that today's declaration makes, with today's random streams; superseded is one of the same
+    run that is stale or has the streams of schema 1. Records that can not be read, and what no run wrote, are left out.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
+    fresh: set[object] = set()
+    old: list[Record] = []
+    for path in record_files(folder, []):
+        try:
+            record = read(path)
+        except UserError:
+            continue
+        if not (record.identity.renewed and is_current(record.identity)):
+            old.append(record)
+        elif record.status in SETTLED:
+            fresh.add(record.identity.run)
+    what = "there is a fresh record of this run"
+    return sorted(
+        Finding(path, what)
+        for record in old
+        if record.identity.run in fresh
+        for path in _files(folder, record)
+    )
+
+
+def _files(folder: Path, record: Record) -> Iterator[Path]:
+    """Yield a record's file, and what its run wrote beside it."""
+    assert record.path is not None
+    yield record.path
+    for part, end in list(PARTS.items())[1:]:
+        place = folder / part / record.identity.experiment / f"{record.identity.name}{end}"
+        if place.is_file() and not place.is_symlink():
+            yield place
 
 
 def _below(folder: Path, part: str) -> Iterator[Path]:

@@ -97,7 +97,7 @@ def _of_one_derivation(
 
 
 def _is_planned(identity: Identity, tier: str, n: int, old: bool) -> bool:
-    return identity.tier == tier and identity.seed < n and ("schema" in identity.seeded_by) == old
+    return identity.tier == tier and identity.seed < n and identity.renewed != old
 
 
 def sample(records: Iterable[Record], key: str) -> Sample:

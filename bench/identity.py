@@ -90,6 +90,11 @@ class Identity:
         """What today's declaration makes one run of, whatever the ids of its records are."""
         return self.experiment, self.variant, self.tier, self.seed, canonical(dict(self.overrides))
 
+    @property
+    def renewed(self) -> bool:
+        """Whether its random streams are today's, not those of schema 1."""
+        return "schema" not in self.seeded_by
+
     def stream_seed(self, stream: str) -> int:
         """Return the 63-bit seed of a named random stream."""
         source = self.seeded_by or {"task": self.experiment, "seed": self.seed}

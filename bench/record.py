@@ -306,12 +306,15 @@ class Found:
     Args:
         records: one for each run of today, and every record that is not current.
         bad: a line for each file in a record's place that is none, and each folder that can not be read.
-        hidden: (the record shown, another of the same run that is not).
+        hidden: (the record shown, another of the same run and the same random streams that is not).
+        superseded: records with the random streams of schema 1 whose run has a settled one with today's; they
+            contradict nothing.
     """
 
     records: list[Record]
     bad: list[str]
     hidden: list[tuple[Record, Record]]
+    superseded: list[Record] = field(default_factory=list)
 
 
 def find(folders: Iterable[Path]) -> Found:
@@ -325,6 +328,7 @@ def find(folders: Iterable[Path]) -> Found:
     """
     by_run: dict[object, list[tuple[tuple[Any, ...], Record]]] = {}
     bad: list[str] = []
+    stale: set[object] = set()
     for place, folder in enumerate(folders):
         if not folder.is_dir():
             raise UserError(f"no folder {folder}; give a folder that `cnf-bench run --out` wrote")
@@ -336,11 +340,23 @@ def find(folders: Iterable[Path]) -> Found:
                 continue
             i = record.identity
             settled, alone = record.status in SETTLED, record.shared is None
-            rank = (settled, "task" in i.seeded_by, alone, -place, record.started)
-            by_run.setdefault(i.run if is_current(i) else i.id, []).append((rank, record))
+            rank = (settled, i.renewed, alone, -place, record.started)
+            key: object = i.run
+            if not is_current(i):
+                key = i.id
+                stale.add(key)
+            by_run.setdefault(key, []).append((rank, record))
     shown = {key: max(group, key=lambda each: each[0])[1] for key, group in by_run.items()}
-    hidden = [(shown[key], r) for key, group in by_run.items() for _, r in group if r is not shown[key]]
-    return Found(list(shown.values()), bad, hidden)
+    others = [
+        (shown[key], r)
+        for key, group in by_run.items()
+        if key not in stale
+        for _, r in group
+        if r is not shown[key]
+    ]
+    hidden = [(s, r) for s, r in others if s.identity.renewed == r.identity.renewed]
+    superseded = [r for s, r in others if s.identity.renewed and not r.identity.renewed]
+    return Found(list(shown.values()), bad, hidden, superseded)
 
 
 def read_all(folders: Iterable[Path]) -> list[Record]:

@@ -49,7 +49,7 @@ class Lack:
 
 def lacking(verdicts: Iterable[Verdict], records: Iterable[Record], costs: Costs) -> list[Lack]:
     """Return what would settle each inconclusive and each scaled-down claim, the cheapest first."""
-    done = {r.identity.run for r in records if r.status in SETTLED and "task" in r.identity.seeded_by}
+    done = {r.identity.run for r in records if r.status in SETTLED and r.identity.renewed}
     found = [
         _longer(v, done, costs) if v.verdict == "scaled-down" else _more(v, done, costs)
         for v in verdicts

@@ -46,6 +46,12 @@ def tell_doubles(found: Found) -> None:
         say(line, err=True)
     for line in differences(found.hidden):
         say(line, err=True)
+    if found.superseded:
+        say(
+            f"{len(found.superseded)} records with the random streams of schema 1 are superseded and not used; "
+            "`cnf-bench doctor <folder> --superseded` lists them, --fix moves them aside",
+            err=True,
+        )
 
 
 def end_with(bad: Sequence[str], left_out: Sequence[str] = ()) -> None:

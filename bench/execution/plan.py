@@ -128,8 +128,7 @@ def recorded(job: Job, folder: Path, bad: list[str]) -> list[Record]:
 
 def _settles(record: Record, device: str) -> bool:
     kind = device_kind(str(record.environment.get("device", device)))
-    renewed = "task" in record.identity.seeded_by
-    return record.status in records.SETTLED and kind == device_kind(device) and renewed
+    return record.status in records.SETTLED and kind == device_kind(device) and record.identity.renewed
 
 
 def device_kind(device: str) -> str:

@@ -92,7 +92,7 @@ def spent(
 def _row(
     experiment: Experiment, tier: str, made: Sequence[Record], found: Counter[str], costs: Costs
 ) -> Spent:
-    done = {r.identity.run for r in made if r.status in SETTLED and "task" in r.identity.seeded_by}
+    done = {r.identity.run for r in made if r.status in SETTLED and r.identity.renewed}
     declared = [
         identify(experiment, v, tier, 0)
         for v in experiment.variants

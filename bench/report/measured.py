@@ -93,7 +93,7 @@ def _block(experiment: Experiment, tier: str, records: Sequence[Record]) -> Tabl
     notes = [
         *_protocol_notes(quantities),
         *([f"No record at this tier: {', '.join(absent)}."] if absent else []),
-        *([OLD_SEEDS] if any("schema" in r.identity.seeded_by for r in records) else []),
+        *([OLD_SEEDS] if not all(r.identity.renewed for r in records) else []),
         *_sharing_notes(quantities, done),
     ]
     return Table(f"Measured, tier {tier}", caption, tuple(columns), tuple(rows), tuple(notes))

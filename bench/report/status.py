@@ -31,7 +31,7 @@ def outdated(records: Iterable[Record]) -> list[Outdated]:
     rows = []
     for record in records:
         i, reason = record.identity, why_stale(record.identity)
-        if reason is not None or "schema" in i.seeded_by:
+        if reason is not None or not i.renewed:
             stale = reason is not None
             rows.append(
                 Outdated(i.experiment, i.row, i.tier, i.seed, stale, reason or OLD_SEEDS, record.duration_s)

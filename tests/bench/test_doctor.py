@@ -2,12 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_cli import cli
 
-from bench.doctor import examine, move_aside
+from bench.doctor import examine, move_aside, superseded
 from bench.errors import UserError
 from bench.execution.run import Run
 from bench.execution.worker import keep
@@ -197,3 +198,54 @@ def test_arrays_without_an_entry_in_their_record_are_listed(folder: Path) -> Non
     place = artifact_path(folder, identity)
     place.write_bytes(b"")
     assert [finding.path for finding in examine(folder)] == [place]
+
+
+def older(folder: Path, seed: int, stale: bool = False) -> Path:
+    """A record of a run that is to be renewed: of the random streams of schema 1, or of another config."""
+    today = identify(registry()["fake.act"], "plain", "cpu", seed)
+    if stale:
+        old = replace(today, config={**today.config, "factor": 7.0})
+    else:  # a field that was declared later: another id, and current
+        config = {key: value for key, value in today.config.items() if key != "factor"}
+        old = replace(today, config=config, seeded_by={"schema": 1, "pairing": "x"})
+    made = Run(old, folder)
+    made.artifact("a", [2.0])
+    kept = {key: describe(array) for key, array in made.artifacts.items()}
+    return keep(made, Record(old, "done", metrics={"max_error": Measured(2.0, "", "p")}, artifacts=kept))
+
+
+def test_what_a_fresh_record_replaced_does_not_contradict_it_and_is_moved_by_one_command(folder) -> None:
+    streams, stale, alone = older(folder, 0), older(folder, 1, stale=True), older(folder, 5)
+    mine = stray(folder)
+    found = find([folder])
+    assert (found.hidden, [r.path for r in found.superseded]) == ([], [streams])
+    findings = superseded(folder)
+    arrays = [
+        Path(str(path).replace("records", "artifacts")).with_suffix(".npz") for path in (streams, stale)
+    ]
+    assert {finding.path for finding in findings} == {streams, stale, *arrays}
+    move_aside(folder, findings, folder / "quarantine")
+    assert superseded(folder) == []
+    assert find([folder]).superseded == []
+    assert mine.is_file()
+    assert alone.is_file()
+    assert {0, 1, 5} == {r.identity.seed for r in find([folder]).records}
+
+
+def test_stale_records_of_two_folders_contradict_nothing(folder, tmp_path) -> None:
+    older(folder, 1, stale=True)
+    older(tmp_path / "other", 1, stale=True)
+    assert find([folder, tmp_path / "other"]).hidden == []
+
+
+def test_a_fresh_record_that_is_not_settled_replaces_none(folder) -> None:
+    today = identify(registry()["fake.act"], "plain", "cpu", 5)
+    old = older(folder, 5)
+    write(folder, Record(today, "interrupted"))
+    assert superseded(folder) == []
+    write(folder, Record(today, "done"))
+    assert old in [finding.path for finding in superseded(folder)]
+    assert cli("doctor", folder, "--superseded").returncode == 3
+    assert cli("doctor", folder, "--superseded", "--fix").returncode == 0
+    assert cli("doctor", folder, "--superseded").stdout.strip().endswith("nothing is superseded")
+    assert not old.exists()
