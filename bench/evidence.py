@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bench.claim import Claim
 from bench.experiment import TIERS
 from bench.identity import Identity
+from bench.inference import LOOKS
 from bench.metrics.catalogue import is_time, split_key
 from bench.metrics.catalogue import metric as catalogued
 from bench.record import Record
@@ -47,8 +48,10 @@ class Evidence:
         other: of what it is compared with; None where it is compared with a number.
         paired: whether the seeds of both sides share their random streams.
         mixed: why the numbers are not of one kind and may not be put together; empty where they may.
+        missing: how many of the declared seeds have been run; empty where all have.
         refusal: why they can not settle the claim all the same; empty where they can.
         shared: beside what the times of a claim about time were measured; empty where each run was alone.
+        level: of the interval that decides.
     """
 
     tier: str
@@ -56,31 +59,39 @@ class Evidence:
     other: Sample | None
     paired: bool
     mixed: str
+    missing: str
     refusal: str
     shared: str
+    level: float = LOOKS[0]
 
 
-def gather(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> Evidence | None:
+def gather(
+    claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]], look: int = 0
+) -> Evidence | None:
     """Return the evidence of the highest tier that has any; None where no record measures the claim.
 
-    Seeds from n on, where n is the declared number, are left out: they were not planned. Records with today's random
+    The first look is at the declared seeds, the second at the added ones alone; seeds that are neither are left out, as
+    they were not planned. Records with today's random
     streams and those of schema 1 are never put together; the latter are taken as long as the former are incomplete.
     """
     for tier in reversed(TIERS):
-        found = [e for old in (False, True) if (e := _of_one_derivation(claim, by_variant, tier, old))]
+        found = [e for old in (False, True) if (e := _of_one_look(claim, by_variant, tier, old, look))]
         if found:
-            return next((e for e in found if not (e.mixed or e.refusal)), found[0])
+            return next((e for e in found if not (e.mixed or e.missing or e.refusal)), found[0])
     return None
 
 
-def _of_one_derivation(
-    claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]], tier: str, old: bool
+def _of_one_look(
+    claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]], tier: str, old: bool, look: int
 ) -> Evidence | None:
-    n = SEEDS_OF_SCHEMA_1 if old else registry()[claim.experiment].planned_seeds(tier)
+    looks = (range(SEEDS_OF_SCHEMA_1),) if old else registry()[claim.experiment].looks(tier)
+    if look >= len(looks):
+        return None
+    seeds = looks[look]
 
     def planned(variant: str, key: str) -> Sample:
         records = by_variant.get((claim.experiment, variant), ())
-        return sample((r for r in records if _is_planned(r.identity, tier, n, old)), key)
+        return sample((r for r in records if _is_planned(r.identity, tier, seeds, old)), key)
 
     side = planned(claim.variant, claim.metric)
     other = None
@@ -92,12 +103,13 @@ def _of_one_derivation(
         return None
     paired = other is not None and _share_streams(side.records, other.records)
     mixed = _one_protocol(claim, side, other) or _one_machine(claim, side, other)
-    refusal = _all_seeds(n, side, other) or _inverts(claim, side, other)
-    return Evidence(tier, side, other, paired, mixed, refusal, _shared(claim, side, other))
+    missing, refusal = _all_seeds(seeds, side, other), _inverts(claim, side, other)
+    shared = _shared(claim, side, other)
+    return Evidence(tier, side, other, paired, mixed, missing, refusal, shared, LOOKS[look])
 
 
-def _is_planned(identity: Identity, tier: str, n: int, old: bool) -> bool:
-    return identity.tier == tier and identity.seed < n and identity.renewed != old
+def _is_planned(identity: Identity, tier: str, seeds: range, old: bool) -> bool:
+    return identity.tier == tier and identity.seed in seeds and identity.renewed != old
 
 
 def sample(records: Iterable[Record], key: str) -> Sample:
@@ -152,10 +164,11 @@ def machine(record: Record) -> str:
     return f"{device or 'unknown'}, {e.get('threads', '?')} threads"
 
 
-def _all_seeds(n: int, side: Sample, other: Sample | None) -> str:
+def _all_seeds(seeds: range, side: Sample, other: Sample | None) -> str:
+    n, kind = len(seeds), "added" if seeds.start else "declared"
     for each in (side, other):
         if each is not None and (missing := n - len(each.records)):
-            return f"{n - missing} of the {n} declared seeds have been run"
+            return f"{n - missing} of the {n} {kind} seeds have been run"
     return ""
 
 

@@ -70,6 +70,8 @@ class Experiment:
         threads: how many threads its runs deserve: more than one only where that was measured to be faster.
         captions: tier -> a sentence for the captions of its table and figures: what departs from the published setting.
         seeds: tier -> number of seeds that settle its claims, fixed before the runs; `SEEDS` where it is absent.
+        added: tier -> seeds added after the first ones left claims open, numbered on from those. They are a second and
+            last look: judged alone, at a stricter level (`bench.inference.LOOKS`).
         departures: in what its published tier is not the published setting; the paper's README lists them.
         task: what its data is; experiments that try methods on the same thing share one. By default its name.
         seeded_by: config fields that name the data, its size and its dimension. With task and seed they are all that
@@ -95,6 +97,7 @@ class Experiment:
     threads: int = 1
     captions: Mapping[str, str] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
+    added: Mapping[str, int] = field(default_factory=dict)
     departures: tuple[Departure, ...] = ()
     task: str = ""
     seeded_by: tuple[str, ...] = ()
@@ -142,8 +145,17 @@ class Experiment:
         return bool(self.own) and not self.variants[variant].get(self.own, getattr(self.config, self.own))
 
     def planned_seeds(self, tier: str) -> int:
-        """Return how many seeds settle its claims at a tier."""
+        """Return how many seeds settle its claims at a tier, at the first look."""
         return self.seeds.get(tier, SEEDS)
+
+    def looks(self, tier: str) -> tuple[range, ...]:
+        """Return the seeds of each look at its claims at a tier: the first ones, then those that were added, alone."""
+        first, added = self.planned_seeds(tier), self.added.get(tier, 0)
+        return (range(first), *([range(first, first + added)] if added else []))
+
+    def all_seeds(self, tier: str) -> int:
+        """Return how many seeds are to be run at a tier, those of a second look too."""
+        return self.looks(tier)[-1].stop
 
     def at_published_setting(self, variant: str, tier: str) -> bool:
         """Whether a tier changes nothing of a variant's setting, and that does not depart from the published one."""
@@ -168,6 +180,7 @@ class Experiment:
             *self.tiers,
             *self.captions,
             *self.seeds,
+            *self.added,
             *(t for tiers in self.offered.values() for t in tiers),
         ):
             if tier not in TIERS:

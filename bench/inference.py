@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from bench.stats import Values
 
 
+LOOKS = (0.96, 0.99)
+"""Level of the interval that decides at the first look at a claim, and at the second and last, at added seeds alone.
+
+Whoever looks again where the first look left a claim open has two chances to be wrong. With alpha_1 = 4 % and
+alpha_2 = 1 % the chance to be wrong at either is at most alpha_1 + alpha_2 = 5 % (Bonferroni), however the number of
+added seeds was chosen, as nothing that chose it is judged again.
+"""
+ERROR = 0.05
+"""Chance of a false verdict, over all looks."""
+
 Estimate = Callable[[float], Interval]
 """Level -> interval; those of a lower level lie within those of a higher one."""
 
@@ -173,6 +183,14 @@ def discoveries(p_values: Sequence[float], rate: float = 0.05) -> list[bool]:
     last = max((k for k, i in enumerate(order, 1) if p_values[i] <= k * rate / len(order)), default=0)
     kept = set(order[:last])
     return [i in kept for i in range(len(p_values))]
+
+
+def over_looks(p: float, level: float) -> float:
+    """Return the p-value of a look at a level, given that there may be another: p ERROR / (1 - level), at most 1.
+
+    It is below `ERROR` where that look decides, and below u with a chance of at most u over both looks, u <= ERROR.
+    """
+    return min(1.0, p * ERROR / (1 - level))
 
 
 def power(effect: float, n: int, level: float = 0.95) -> float:

@@ -58,34 +58,34 @@ def _log(x: float) -> float:
     return math.log(x) if x > 0 else -math.inf
 
 
-def seeds_to_settle(found: Seen, chance: float = 0.8) -> int | None:
+def seeds_to_settle(found: Seen, level: float, chance: float = 0.8) -> int | None:
     """Return the least n that settles with a chance what the estimates say, were they the truth; None above `MOST`.
 
-    Outside [low, high]: the interval of 95 % lies wholly beyond the nearer end (`bench.inference.power`). Inside: two
-    one-sided tests at 5 % call it equal (`equality_power`).
+    Outside [low, high]: the interval of a level 1 - alpha lies wholly beyond the nearer end (`bench.inference.power`).
+    Inside: two one-sided tests at alpha call it equal (`equality_power`).
     """
     if found.deviation == 0:
         return None if found.mean in (found.low, found.high) and found.low == found.high else 2
     if not found.low <= found.mean <= found.high or found.low == found.high:
         distance = min(abs(found.mean - found.low), abs(found.mean - found.high))
-        return seeds_needed(distance / found.deviation, chance, most=MOST)
-    return _least_equal(found, chance)
+        return seeds_needed(distance / found.deviation, chance, level, MOST)
+    return _least_equal(found, level, chance)
 
 
-def _least_equal(found: Seen, chance: float) -> int | None:
-    if equality_power(found, MOST) < chance:
+def _least_equal(found: Seen, level: float, chance: float) -> int | None:
+    if equality_power(found, MOST, level) < chance:
         return None
     low, high = 1, MOST
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if equality_power(found, middle) >= chance else (middle, high)
+        low, high = (low, middle) if equality_power(found, middle, level) >= chance else (middle, high)
     return high
 
 
-def equality_power(found: Seen, n: int) -> float:
-    """Return the chance that n seeds are called equal: m -+ t_{0.95,n-1} s / sqrt(n) within [low, high].
+def equality_power(found: Seen, n: int, level: float) -> float:
+    """Return the chance that n seeds are called equal: m -+ t_{level,n-1} s / sqrt(n) within [low, high].
 
-    With Phi the normal distribution and h = t_{0.95,n-1} s / sqrt(n), the mean over the distribution of s, where
+    With Phi the normal distribution and h = t_{level,n-1} s / sqrt(n), the mean over the distribution of s, where
     (n-1) s^2 / sigma^2 is chi-squared with n-1 degrees of freedom, of
 
         max(0, Phi((high - h - mu) sqrt(n) / sigma) - Phi((low + h - mu) sqrt(n) / sigma))
@@ -98,7 +98,7 @@ def equality_power(found: Seen, n: int) -> float:
         return 0.0
     quantiles = (np.arange(GRID) + 0.5) / GRID
     s = found.deviation * np.sqrt(2 * gammaincinv((n - 1) / 2, quantiles) / (n - 1))
-    half = student_t(n - 1, 0.9) * s / math.sqrt(n)
+    half = student_t(n - 1, 2 * level - 1) * s / math.sqrt(n)
     scale = math.sqrt(n) / found.deviation
     inside = ndtr((found.high - half - found.mean) * scale) - ndtr((found.low + half - found.mean) * scale)
     return float(np.maximum(inside, 0.0).mean())

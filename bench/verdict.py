@@ -7,19 +7,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.claim import ORDERS, Claim
 from bench.evidence import Evidence, Sample, alone, elsewhere, gather, label
 from bench.experiment import TIERS
 from bench.identity import is_current
 from bench.inference import (
+    LOOKS,
     Equivalence,
     Estimate,
     Side,
     discoveries,
     equivalence,
     fieller_ratio,
+    over_looks,
     p_beyond,
     p_within,
     side,
@@ -30,6 +32,18 @@ from bench.metrics.catalogue import split_key
 from bench.record import Record
 from bench.stats import Interval, exponential, mean_interval, paired_ratio
 
+ON_LIMIT, SEEDS_MISSING, SHARED, MIXED, UNCHECKED, LOST, UNBOUNDED = (
+    "limit",
+    "seeds",
+    "shared",
+    "mixed",
+    "check",
+    "lost",
+    "denominator",
+)
+"""Why a verdict is inconclusive: the interval includes the limit or the edge of the margin; declared seeds are missing;
+times are from a shared machine; numbers are not of one kind; the flow is not seen to invert; lost seeds may tell
+otherwise; a denominator may be zero."""
 DECISIVE = ("reproduced", "exceeded", "not reproduced")
 """Verdicts that the whole interval stands for."""
 
@@ -46,8 +60,10 @@ class Verdict:
         tier: of the records.
         protocol: how the numbers were measured.
         reason: why the verdict is what it is.
+        cause: why it is inconclusive, in one word of those above; empty where it is not.
+        level: of the interval that decides, by the look at the claim.
         label: what kind of evidence it is: one of `bench.claim.LABELS`.
-        p: p-value of the test behind a decisive or inconclusive verdict.
+        p: p-value of the test behind a decisive or inconclusive verdict, over both looks (`over_looks`).
         discovered: whether a decisive verdict also holds at a false discovery rate of 5 % among those of its paper.
     """
 
@@ -61,6 +77,8 @@ class Verdict:
     label: str = ""
     p: float | None = None
     discovered: bool | None = None
+    cause: str = ""
+    level: float = LOOKS[0]
 
 
 def current(records: Iterable[Record]) -> list[Record]:
@@ -95,34 +113,46 @@ def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) 
     """Return the verdict on one claim from the current records, grouped by (experiment, variant).
 
     The highest tier with numbers is used. Below the claim's own tier the verdict is `scaled-down`, whatever the
-    numbers are; it is `inconclusive` where the records may not settle it, or the interval includes the limit.
+    numbers are; it is `inconclusive` where the records may not settle it, or the interval includes the limit. Only then
+    is there a second look, at added seeds alone, at a stricter level; see `bench.inference.LOOKS`.
     """
     if claim.verdict:
         return Verdict(claim, claim.verdict, reason=claim.note, label=claim.label)
     if not claim.experiment:
         return Verdict(claim, "not run", reason=claim.not_run)
-    evidence = gather(claim, by_variant)
-    if evidence is None:
+    first = gather(claim, by_variant)
+    if first is None:
         return Verdict(claim, "not run", reason=_why_nothing(claim, by_variant))
+    found = _looked(claim, first)
+    second = gather(claim, by_variant, look=1) if found.cause == ON_LIMIT else None
+    return found if second is None or second.tier != first.tier else _looked(claim, second)
+
+
+def _looked(claim: Claim, evidence: Evidence) -> Verdict:
+    """Return the verdict of one look."""
+    protocol, tier = ", ".join(evidence.side.protocols), evidence.tier
     if evidence.mixed:
         reason = _joined(evidence.mixed, claim.note)
-        protocol = ", ".join(evidence.side.protocols)
-        return Verdict(claim, "inconclusive", tier=evidence.tier, protocol=protocol, reason=reason)
+        return Verdict(claim, "inconclusive", tier=tier, protocol=protocol, reason=reason, cause=MIXED)
     try:
         estimate, values = quantity(claim, evidence)
-        verdict, reason, p = _settle(claim, evidence, estimate)
+        settled = _settle(claim, evidence, estimate)
     except ValueError as error:  # a quotient whose denominator may be zero
-        return Verdict(claim, "inconclusive", tier=evidence.tier, reason=_joined(str(error), claim.note))
+        reason = _joined(str(error), claim.note)
+        return Verdict(claim, "inconclusive", tier=tier, reason=reason, cause=UNBOUNDED)
+    again = f"second look, at {len(evidence.side.records)} added seeds" if evidence.level != LOOKS[0] else ""
     return Verdict(
         claim,
-        verdict,
+        settled.verdict,
         estimate(0.95),
         values,
-        evidence.tier,
-        ", ".join(evidence.side.protocols),
-        _joined(reason, lost(evidence), elsewhere(claim, evidence), claim.note),
+        tier,
+        protocol,
+        _joined(settled.reason, again, lost(evidence), elsewhere(claim, evidence), claim.note),
         label(claim, evidence),
-        p,
+        None if settled.p is None else over_looks(settled.p, evidence.level),
+        cause=settled.cause,
+        level=evidence.level,
     )
 
 
@@ -192,24 +222,35 @@ def _unpaired(claim: Claim, one: Sample, other: Sample) -> Estimate:
     return lambda level: scaled(exponential(logs(level)), claim.scale)
 
 
-def _settle(claim: Claim, evidence: Evidence, estimate: Estimate) -> tuple[str, str, float | None]:
-    """Return verdict, reason and p-value."""
+class Settled(NamedTuple):
+    """Verdict, reason, p-value of the look, and why it is inconclusive."""
+
+    verdict: str
+    reason: str = ""
+    p: float | None = None
+    cause: str = ""
+
+
+def _settle(claim: Claim, evidence: Evidence, estimate: Estimate) -> Settled:
     if TIERS.index(evidence.tier) < TIERS.index(claim.tier):
         small = f"ran at tier {evidence.tier}; the claim needs {claim.tier}"
-        return "scaled-down", _joined(small, evidence.shared), None
+        return Settled("scaled-down", _joined(small, evidence.shared))
     if evidence.shared:
-        return "inconclusive", f"{evidence.shared}; repeat it alone: {alone(claim, evidence)}", None
+        reason = f"{evidence.shared}; repeat it alone: {alone(claim, evidence)}"
+        return Settled("inconclusive", reason, cause=SHARED)
+    if evidence.missing:
+        return Settled("inconclusive", evidence.missing, cause=SEEDS_MISSING)
     if evidence.refusal:
-        return "inconclusive", evidence.refusal, None
-    interval = estimate(0.95)
+        return Settled("inconclusive", evidence.refusal, cause=UNCHECKED)
+    interval = estimate(evidence.level)
     if interval.low is None:
         if not claim.deterministic:
-            return "inconclusive", "one seed gives no interval", None
+            return Settled("inconclusive", "one seed gives no interval", cause=LOST)
         estimate = partial(_exact, interval.mean)
-    found, p = (_ordered if claim.relation in ORDERS else _equal)(claim, estimate)
+    found, p = (_ordered if claim.relation in ORDERS else _equal)(claim, estimate, evidence.level)
     if found is not None and found in _pushed(claim, evidence):
-        return "inconclusive", "the seeds that were lost may tell otherwise", p
-    return *_named(claim, found), p
+        return Settled("inconclusive", "the seeds that were lost may tell otherwise", p, LOST)
+    return _named(claim, found, p, evidence.level)
 
 
 def _exact(value: float, level: float) -> Interval:
@@ -217,9 +258,9 @@ def _exact(value: float, level: float) -> Interval:
     return Interval(value, value, value, 1)
 
 
-def _ordered(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
+def _ordered(claim: Claim, estimate: Estimate, level: float) -> tuple[str | None, float]:
     """Return on which side of the limit the quantity is, None where that is open, and the p-value."""
-    limit, interval = claim.limit, estimate(0.95)
+    limit, interval = claim.limit, estimate(level)
     found = side(interval, limit)
     if (
         interval.low == interval.high == limit
@@ -228,14 +269,14 @@ def _ordered(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
     return None if found is Side.ASTRIDE else found.value, p_beyond(estimate, limit)
 
 
-def _equal(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
+def _equal(claim: Claim, estimate: Estimate, level: float) -> tuple[str | None, float]:
     """Return whether the quantity is equal within the claim's margin, below or above it, None where that is open.
 
     The p-value is that of the best of three tests, of being within, below and above, of which the last two exclude
     each other; hence it is doubled.
     """
     low, high = claim.margin
-    found = equivalence(estimate, low, high)
+    found = equivalence(estimate, low, high, level)
     tests = (
         p_within(estimate, low, high),
         p_beyond(estimate, low, Side.BELOW),
@@ -246,16 +287,18 @@ def _equal(claim: Claim, estimate: Estimate) -> tuple[str | None, float]:
     return names.get(found), p
 
 
-def _named(claim: Claim, found: str | None) -> tuple[str, str]:
-    """Return the verdict and its reason, given where the quantity is of the limit or margin."""
+def _named(claim: Claim, found: str | None, p: float, level: float) -> Settled:
+    """Return the verdict, given where the quantity is of the limit or margin."""
     if found is None:
         limit = "limit" if claim.relation in ORDERS else "edge of the margin"
-        return "inconclusive", f"the 95 % interval includes the {limit}"
+        reason = f"the {100 * level:g} % interval includes the {limit}"
+        return Settled("inconclusive", reason, p, ON_LIMIT)
     wanted = {"<": "below", "<=": "below", ">": "above", ">=": "above"}.get(claim.relation, "equal")
     if found == wanted:
-        return "reproduced", ""
+        return Settled("reproduced", "", p)
     better = {"lower": "below", "higher": "above"}.get(_direction(claim))
-    return ("exceeded" if claim.kind == "value" and found == better else "not reproduced"), ""
+    exceeded = claim.kind == "value" and found == better
+    return Settled("exceeded" if exceeded else "not reproduced", "", p)
 
 
 def _direction(claim: Claim) -> str:

@@ -16,10 +16,12 @@ from bench.claim import Claim
 from bench.errors import UserError
 from bench.execution.plan import Job
 from bench.identity import identify, plain
+from bench.inference import LOOKS
 from bench.power import seeds_to_settle, seen
 from bench.record import SETTLED, Record
 from bench.registry import registry
-from bench.verdict import Verdict
+from bench.stats import Interval
+from bench.verdict import LOST, MIXED, ON_LIMIT, SEEDS_MISSING, SHARED, UNBOUNDED, UNCHECKED, Verdict
 
 ON_THE_LIMIT = "no n: the estimate lies on the limit"
 
@@ -32,7 +34,8 @@ class Lack:
         claim: its id.
         verdict: as it is now.
         n: seeds that its number rests on now.
-        needed: seeds in all that settle it with a chance of 0.8, if the estimates are the truth; None for none.
+        needed: seeds in all, first and added, that settle it with a chance of 0.8, if the estimates are the truth;
+            None where seeds alone do not.
         tier: at which.
         what: what is to be done, or why no number of seeds does it.
         seconds: of the runs that are missing; None where unknown or of no use.
@@ -58,24 +61,56 @@ def lacking(verdicts: Iterable[Verdict], records: Iterable[Record], costs: Costs
     return sorted(found, key=lambda lack: (lack.seconds is None, lack.seconds or 0.0, lack.claim))
 
 
+INSTEAD = {
+    SHARED: "repeat alone",
+    MIXED: "measure all of it in one way, on one machine",
+    UNCHECKED: "runs whose flow is seen to invert",
+    LOST: "runs that end with a number",
+    UNBOUNDED: "a quotient whose denominator stays away from zero",
+}
+"""What settles a claim where seeds alone do not, by the cause of its verdict."""
+
+
 def _more(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
-    """Return how many seeds an inconclusive claim needs."""
-    claim, interval = verdict.claim, verdict.measured
-    on_scale = None if interval is None else seen(claim, interval)
+    """Return how many seeds an inconclusive claim needs, or what it needs in their place."""
+    claim, interval, tier = verdict.claim, verdict.measured, verdict.tier
     n = 0 if interval is None else interval.n
-    declared = registry()[claim.experiment].planned_seeds(verdict.tier)
-    if on_scale is None:
-        needed, what = (declared if n else None), verdict.reason
-    else:
-        needed = seeds_to_settle(on_scale)
-        what = ON_THE_LIMIT if needed is None else ""
-    if needed is not None:
-        needed = max(needed, declared)
-        what = what or (verdict.reason if needed <= n else f"{needed} seeds, to be declared before they run")
-        if n < needed == declared:
-            what = f"the {declared} declared seeds"
-    seconds = None if needed is None or needed <= n else _cost(claim, verdict.tier, needed, done, costs)
-    return Lack(claim.id, verdict.verdict, n, needed, verdict.tier, what, seconds)
+    experiment = registry()[claim.experiment]
+    needed, what, seconds = None, verdict.reason, None
+    if verdict.cause == SEEDS_MISSING:
+        looks = experiment.looks(tier)
+        kind = "declared" if verdict.level == LOOKS[0] else "added"
+        needed = experiment.planned_seeds(tier) if kind == "declared" else looks[-1].stop
+        what = f"the {needed if kind == 'declared' else len(looks[-1])} {kind} seeds"
+        seconds = _cost(claim, tier, range(needed), done, costs)
+    elif verdict.cause == ON_LIMIT and interval is not None:
+        needed, what = _second_look(verdict, interval)
+        if needed is not None:
+            first = experiment.planned_seeds(tier)
+            seconds = _cost(claim, tier, range(first, needed), done, costs)
+    elif verdict.cause in INSTEAD:
+        what = f"{INSTEAD[verdict.cause]}: {verdict.reason}"
+        if verdict.cause == SHARED:
+            seconds = _cost(claim, tier, range(experiment.planned_seeds(tier)), set(), costs)
+    return Lack(claim.id, verdict.verdict, n, needed, tier, what, seconds)
+
+
+def _second_look(verdict: Verdict, interval: Interval) -> tuple[int | None, str]:
+    """Return how many seeds in all a second look needs, and what is to be done."""
+    if verdict.level != LOOKS[0]:
+        return None, "both looks are taken, a third would be one too many"
+    experiment = registry()[verdict.claim.experiment]
+    if declared := experiment.added.get(verdict.tier):
+        return experiment.all_seeds(verdict.tier), f"the {declared} added seeds"
+    on_scale = seen(verdict.claim, interval)
+    added = None if on_scale is None else seeds_to_settle(on_scale, LOOKS[1])
+    if added is None:
+        return None, ON_THE_LIMIT
+    first = experiment.planned_seeds(verdict.tier)
+    what = (
+        f'added = {{"{verdict.tier}": {added}}}, declared before they run and judged alone at {LOOKS[1]:.0%}'
+    )
+    return first + added, what
 
 
 def _longer(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
@@ -93,18 +128,16 @@ def _longer(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
     longer = [f"{now[key]} {key} for {was[key]}" for key in now if now[key] != was.get(key, now[key])]
     what = f"tier {claim.tier}" + (f": {', '.join(longer)}" if longer else "")
     needed = experiment.planned_seeds(claim.tier)
-    seconds = _cost(claim, claim.tier, needed, done, costs)
+    seconds = _cost(claim, claim.tier, range(needed), done, costs)
     return Lack(claim.id, verdict.verdict, n, needed, claim.tier, what, seconds)
 
 
-def _cost(claim: Claim, tier: str, n: int, done: set[Any], costs: Costs) -> float | None:
-    """Return the seconds of those of a claim's runs that are not recorded."""
+def _cost(claim: Claim, tier: str, seeds: range, done: set[Any], costs: Costs) -> float | None:
+    """Return the seconds of those of a claim's runs that are not done."""
     experiment = registry()[claim.experiment]
     pairs = sorted(needs(claim))
     jobs = [
-        Job(experiment, identify(experiment, variant, tier, seed))
-        for seed in range(n)
-        for _, variant in pairs
+        Job(experiment, identify(experiment, variant, tier, seed)) for seed in seeds for _, variant in pairs
     ]
     return total(costs.left(job) for job in jobs if job.identity.run not in done).seconds
 

@@ -103,7 +103,7 @@ def _beyond(
     """Return why a call can not settle a claim; empty where it can."""
     claim, pairs = verdict.claim, needs(verdict.claim)
     experiment = registry()[claim.experiment]
-    wanted = set(range(experiment.planned_seeds(call.tier)))
+    wanted = set(range(experiment.all_seeds(call.tier)))
     if TIERS.index(call.tier) < TIERS.index(claim.tier):
         return f"they need tier {claim.tier}"
     if verdict.tier and TIERS.index(verdict.tier) > TIERS.index(call.tier):

@@ -71,12 +71,12 @@ def plan(
             raise UserError(f"config overrides for {name}, which is not among the experiments of this call")
     for e, v in pairs:
         refuse_other_variants(e, v, tier, changes.get(e.name, {}))
-    most = max(e.planned_seeds(tier) for e, _ in pairs)
+    most = max(e.all_seeds(tier) for e, _ in pairs)
     return [
         Job(e, identify(e, v, tier, seed, changes.get(e.name)))
         for seed in (range(most) if seeds is None else seeds)
         for e, v in pairs
-        if seeds is not None or seed < e.planned_seeds(tier)
+        if seeds is not None or seed < e.all_seeds(tier)
     ]
 
 

@@ -15,9 +15,9 @@ from bench.verdict import Verdict, is_quotient
 
 CORRECTED = ("not reproduced", "impossible")
 INTRODUCTION = (
-    "Claims of the sources that do not hold: the whole 95 % interval lies on the other side of the limit, or there "
-    "is a proof. What is merely open is `inconclusive` and not listed. The smallest effect is the one that so many "
-    "seeds see in 8 of 10 cases, given their scatter."
+    "Claims of the sources that do not hold: the whole interval (of 96 %, of 99 % for seeds added later and judged "
+    "alone) lies on the other side of the limit, or there is a proof. What is merely open is `inconclusive` and not "
+    "listed. The smallest effect is the one that so many seeds see in 8 of 10 cases, given their scatter."
 )
 
 
@@ -71,7 +71,7 @@ def visible(verdict: Verdict) -> str:
     found = None if interval is None else seen(claim, interval)
     if interval is None or found is None:
         return "any: the number involves no chance"
-    effect = smallest_effect(interval.n) * found.deviation
+    effect = smallest_effect(interval.n, level=verdict.level) * found.deviation
     if is_quotient(claim) and (interval.low or 0.0) > 0:
         return f"a factor of {number(math.exp(effect))}"
     return f"{number(effect, 2)} {claim.unit}".rstrip()

@@ -98,7 +98,7 @@ def _row(
         for v in experiment.variants
         if experiment.offers(v, tier) and not experiment.awaits(v)
     ]
-    seeds = range(experiment.planned_seeds(tier))
+    seeds = range(experiment.all_seeds(tier))
     runs = [replace(identity, seed=seed) for identity in declared for seed in seeds]
     left = [costs.left(Job(experiment, identity)) for identity in runs if identity.run not in done]
     known = [cost for cost in left if cost.seconds is not None]

@@ -10,14 +10,15 @@ from typer.testing import CliRunner
 
 from bench import record as records
 from bench.campaign.cost import Costs
-from bench.campaign.lacking import ON_THE_LIMIT, chosen, lacking, lines
+from bench.campaign.lacking import INSTEAD, ON_THE_LIMIT, chosen, lacking, lines
 from bench.cli.main import app
 from bench.errors import UserError
-from bench.inference import Equivalence, Side, equivalence, side
+from bench.inference import LOOKS, Equivalence, Side, equivalence, side
 from bench.power import MOST, Seen, equality_power, seeds_to_settle, seen
 from bench.record import Measured
+from bench.registry import registry
 from bench.stats import Interval, mean_interval, paired_ratio, student_t
-from bench.verdict import Verdict
+from bench.verdict import ON_LIMIT, SEEDS_MISSING, SHARED, Verdict
 
 SIMULATIONS = 3000
 
@@ -31,7 +32,7 @@ def share(found, n, decided):
 @pytest.mark.parametrize("effect", [0.4, -0.7, 1.2])
 def test_as_many_seeds_leave_a_limit_out_in_8_of_10_cases(effect):
     found = Seen(3.0 + 2.0 * effect, 2.0, 3.0, 3.0)
-    n = seeds_to_settle(found)
+    n = seeds_to_settle(found, 0.95)
     wanted = Side.ABOVE if effect > 0 else Side.BELOW
     assert share(found, n, lambda estimate: side(estimate(0.95), 3.0) is wanted) == pytest.approx(
         0.8, abs=0.05
@@ -42,30 +43,35 @@ def test_as_many_seeds_leave_a_limit_out_in_8_of_10_cases(effect):
 @pytest.mark.parametrize(("mean", "deviation"), [(1.0, 0.12), (1.05, 0.15), (0.93, 0.05)])
 def test_as_many_seeds_are_called_equal_in_8_of_10_cases(mean, deviation):
     found = Seen(mean, deviation, 0.9, 1.1)
-    n = seeds_to_settle(found)
+    n = seeds_to_settle(found, 0.95)
 
     def equal(estimate):
         return equivalence(estimate, 0.9, 1.1) is Equivalence.EQUAL
 
     assert share(found, n, equal) == pytest.approx(0.8, abs=0.05)
-    assert equality_power(found, n) >= 0.8 > equality_power(found, n - 1)
+    assert equality_power(found, n, 0.95) >= 0.8 > equality_power(found, n - 1, 0.95)
     few = share(found, 4, equal)
-    assert equality_power(found, 4) == pytest.approx(few, abs=0.03)
+    assert equality_power(found, 4, 0.95) == pytest.approx(few, abs=0.03)
 
 
 def test_beyond_a_margin_the_nearer_end_is_to_be_left_out():
     low, high = Seen(0.8, 0.1, 0.9, 1.1), Seen(1.2, 0.1, 0.9, 1.1)
-    assert seeds_to_settle(low) == seeds_to_settle(high) == seeds_to_settle(Seen(0.8, 0.1, 0.9, 0.9)) == 10
+    assert (
+        seeds_to_settle(low, 0.95)
+        == seeds_to_settle(high, 0.95)
+        == seeds_to_settle(Seen(0.8, 0.1, 0.9, 0.9), 0.95)
+        == 10
+    )
 
 
 def test_what_lies_on_the_limit_is_settled_by_no_number():
-    assert seeds_to_settle(Seen(1.0, 0.3, 1.0, 1.0)) is None
-    assert seeds_to_settle(Seen(1.1, 0.3, 0.9, 1.1)) is None
-    assert seeds_to_settle(Seen(1.0 + 0.3 * 2.81 / math.sqrt(MOST), 0.3, 1.0, 1.0)) in range(
+    assert seeds_to_settle(Seen(1.0, 0.3, 1.0, 1.0), 0.95) is None
+    assert seeds_to_settle(Seen(1.1, 0.3, 0.9, 1.1), 0.95) is None
+    assert seeds_to_settle(Seen(1.0 + 0.3 * 2.81 / math.sqrt(MOST), 0.3, 1.0, 1.0), 0.95) in range(
         MOST - 20, MOST + 1
     )
-    assert seeds_to_settle(Seen(1.0, 0.0, 1.0, 1.0)) is None
-    assert seeds_to_settle(Seen(1.1, 0.0, 1.0, 1.0)) == 2
+    assert seeds_to_settle(Seen(1.0, 0.0, 1.0, 1.0), 0.95) is None
+    assert seeds_to_settle(Seen(1.1, 0.0, 1.0, 1.0), 0.95) == 2
 
 
 def test_the_scale_is_that_of_the_judge():
@@ -90,8 +96,10 @@ def interval(mean, deviation, n):
     return Interval(mean, mean - half, mean + half, n)
 
 
-def verdict_of(measured, verdict="inconclusive", tier="cpu", reason="", **changes):
-    return Verdict(claim(**changes), verdict, measured, tier=tier, reason=reason)
+def verdict_of(
+    measured, verdict="inconclusive", tier="cpu", reason="", cause=ON_LIMIT, level=0.96, **changes
+):
+    return Verdict(claim(**changes), verdict, measured, tier=tier, reason=reason, cause=cause, level=level)
 
 
 def lack_of(verdict, made=3):
@@ -101,19 +109,39 @@ def lack_of(verdict, made=3):
     return lack
 
 
-def test_more_seeds_cost_what_the_recorded_ones_took(fake_paper):
-    bound = {"kind": "bound", "relation": "<"}
-    lack = lack_of(verdict_of(interval(1.9, 0.1, 3), **bound))
-    assert (lack.n, lack.needed, lack.seconds) == (3, 10, 7 * 3600.0)
-    assert "10 seeds, to be declared" in lack.what
-    few = lack_of(verdict_of(interval(1.0, 0.1, 2), **bound), made=2)
-    assert (few.needed, few.seconds, few.what) == (3, 3600.0, "the 3 declared seeds")
-    limit = lack_of(verdict_of(interval(2.0, 0.1, 3), **bound))
+BOUND = {"kind": "bound", "relation": "<"}
+
+
+def test_added_seeds_are_judged_alone_and_cost_what_the_recorded_ones_took(fake_paper):
+    estimate = interval(1.9, 0.1, 3)
+    lack = lack_of(verdict_of(estimate, **BOUND))
+    added = seeds_to_settle(seen(claim(**BOUND), estimate), LOOKS[1])
+    assert added > seeds_to_settle(seen(claim(**BOUND), estimate), 0.95)
+    assert (lack.n, lack.needed, lack.seconds) == (3, 3 + added, added * 3600.0)
+    assert f'added = {{"cpu": {added}}}' in lack.what
+    assert "judged alone at 99%" in lack.what
+    limit = lack_of(verdict_of(interval(2.0, 0.1, 3), **BOUND))
     assert (limit.needed, limit.seconds, limit.what) == (None, None, ON_THE_LIMIT)
-    other = lack_of(verdict_of(interval(1.0, 0.1, 3), reason="timed on a shared machine", **bound))
-    assert (other.needed, other.what) == (3, "timed on a shared machine")
-    unmeasured = lack_of(verdict_of(None, reason="two protocols are compared"))
-    assert (unmeasured.n, unmeasured.needed, unmeasured.what) == (0, None, "two protocols are compared")
+    spent = lack_of(verdict_of(estimate, level=LOOKS[1], **BOUND))
+    assert (spent.needed, spent.seconds) == (None, None)
+    assert "both looks are taken" in spent.what
+
+
+def test_seeds_that_are_declared_are_named_before_others(fake_paper, monkeypatch):
+    few = lack_of(verdict_of(interval(1.0, 0.1, 2), cause=SEEDS_MISSING, **BOUND), made=2)
+    assert (few.needed, few.seconds, few.what) == (3, 3600.0, "the 3 declared seeds")
+    monkeypatch.setitem(vars(registry()["fake.act"]), "added", {"cpu": 5})
+    lack = lack_of(verdict_of(interval(1.9, 0.1, 3), **BOUND))
+    assert (lack.needed, lack.seconds, lack.what) == (8, 5 * 3600.0, "the 5 added seeds")
+
+
+@pytest.mark.parametrize(("cause", "instead"), INSTEAD.items())
+def test_what_is_not_open_for_want_of_seeds_is_offered_none(fake_paper, cause, instead):
+    lack = lack_of(verdict_of(interval(1.9, 0.1, 3), reason="so it is", cause=cause, **BOUND))
+    assert (lack.needed, lack.what) == (None, f"{instead}: so it is")
+    assert lack.seconds == (3 * 3600.0 if cause == SHARED else None)
+    unmeasured = lack_of(verdict_of(None, reason="so it is", cause=cause))
+    assert (unmeasured.n, unmeasured.needed) == (0, None)
 
 
 def test_a_scaled_down_claim_lacks_length(fake_paper):

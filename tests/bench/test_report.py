@@ -14,7 +14,7 @@ from made_up import ENVIRONMENT, made, three_seeds
 from bench.claim import Claim, load_claims
 from bench.errors import UserError
 from bench.identity import identify
-from bench.inference import smallest_effect
+from bench.inference import LOOKS, smallest_effect
 from bench.record import Measured, Record, read_all, write
 from bench.report import corrections, latex, markdown, measured, verdicts
 from bench.report.build import build
@@ -298,12 +298,13 @@ def test_corrections_give_source_measurement_and_reason(records):
 
 
 def test_the_smallest_visible_effect_is_that_of_the_seeds_scatter():
-    """Power 0.8 at 5 % from 3 seeds needs 3.264 standard deviations (the noncentral t of 2 degrees of freedom)."""
+    """Power 0.8 at the first look."""
+    least = smallest_effect(3, level=LOOKS[0])
     apart = Verdict(claim_of(), "not reproduced", mean_interval([1.0, 2.0, 3.0]))
-    assert corrections.visible(apart) == f"{smallest_effect(3):.2g}"
+    assert corrections.visible(apart) == f"{least:.2g}"
     quotient = claim_of(kind="order", against={"variant": "double"}, relation="<")
     halves = Verdict(quotient, "not reproduced", paired_ratio([1.0, 2.0, 4.0], [1.0, 1.0, 1.0]))
-    assert corrections.visible(halves) == f"a factor of {2 ** smallest_effect(3):.4g}"
+    assert corrections.visible(halves) == f"a factor of {2**least:.4g}"
     exact = Verdict(claim_of(), "not reproduced", mean_interval([1.0]))
     assert corrections.visible(exact) == "any: the number involves no chance"
 

@@ -341,7 +341,7 @@ def test_current_records_are_joined_by_experiment_and_variant(fake_paper):
     assert (verdict.verdict, verdict.values) == ("reproduced", (0.5, 0.5, 0.5))
 
 
-MISSED = "the 95 % interval includes the limit"
+MISSED = "the 96 % interval includes the limit"
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,9 @@ def test_the_p_value_of_an_equality_is_that_of_the_test_that_settles_it_doubled(
         verdict = judged(claim(), plain=(middle - 0.01, middle, middle + 0.01))
         within = abs(middle - 2.0) < 0.2
         tail = student_t.sf(distance / (0.01 / math.sqrt(3)), 2)
-        assert verdict.p == pytest.approx(2 * tail if within else 4 * tail, rel=1e-4)
+        assert verdict.p == pytest.approx(
+            1.25 * (2 if within else 4) * tail, rel=1e-4
+        )  # 4 of 5 % at this look
     astride = judged(claim(), plain=(2.1, 2.2, 2.3))
     assert astride.verdict == "inconclusive"
     assert astride.p > 0.5  # though far from the lower edge
