@@ -36,8 +36,8 @@ NOTES = (
     "seeds are not paired).",
     "reproduced, exceeded, not reproduced: the whole interval of 96 % stands for it, and for a value or an equality "
     "two one-sided tests at 4 %; inconclusive: it does not, or the records may not settle the claim, as the reason "
-    "says. Where seeds were added to a claim that the first look left open, they are judged alone at 99 % (1 %): both looks "
-    "together are wrong in at most 5 % of cases.",
+    "says. Where seeds were added to a claim that the first look left open, they are judged alone at 99 % (1 %): both "
+    "looks together are wrong in at most 5 % of cases.",
     "evidence: own setting (the published data, network and length), transfer (other data, scale or device), derived "
     "(from the authors' code), by construction (a definition or closed form).",
     "§: does not hold at a false discovery rate of 5 % among the verdicts of its source.",
