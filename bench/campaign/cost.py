@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from bench.execution.budget import STARTING
 from bench.execution.plan import Job, device_kind
+from bench.execution.run import checkpoint_paths
 from bench.experiment import TIERS
 from bench.identity import Identity, canonical, plain
 from bench.record import SETTLED, Record
@@ -44,7 +45,7 @@ class Costs:
     """What runs cost, by what is recorded; `probe` is asked where that does not say.
 
     Args:
-        records: current ones, of any tier; interrupted ones lessen what is left of their runs.
+        records: current ones, of any tier; interrupted ones that left a checkpoint lessen what is left of their runs.
         device: where the runs are to be made; other kinds say nothing.
         probe: job -> its cost.
     """
@@ -62,7 +63,7 @@ class Costs:
                 continue
             if record.status in SETTLED:
                 self.settled.setdefault((i.experiment, i.variant), []).append(record)
-            elif record.status in ("interrupted", "timeout"):
+            elif record.status in ("interrupted", "timeout") and _goes_on(record):
                 self.begun[i.run] = record.duration_s
 
     def whole(self, job: Job) -> Cost:
@@ -107,6 +108,11 @@ class Costs:
         return self.settled.get((identity.experiment, identity.variant), [])
 
 
+def _goes_on(record: Record) -> bool:
+    """Whether an unfinished run left a state to go on from, beside its record."""
+    return record.path is not None and bool(checkpoint_paths(record.path.parents[2], record.identity))
+
+
 def _mean(records: Sequence[Record]) -> float | None:
     chosen = [r for r in records if r.status == "done"] or records
     return statistics.fmean(r.duration_s for r in chosen) if chosen else None
@@ -115,10 +121,12 @@ def _mean(records: Sequence[Record]) -> float | None:
 def lengths(config: Mapping[str, Any]) -> dict[str, int]:
     """Return the settings that say how long a training is: those that end in `iterations`, and are not 0."""
     return {
-        key: value
-        for key, value in flat(config).items()
-        if key.endswith("iterations") and type(value) is int and value > 0
+        key: value for key, value in flat(config).items() if key.endswith("iterations") and _is_size(value)
     }
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 def length_quotient(one: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
@@ -134,7 +142,8 @@ def length_quotient(one: Mapping[str, Any], other: Mapping[str, Any]) -> float |
     long = differ & lengths(one).keys() & lengths(other).keys()
     rest = {key for key in differ - long if not key.endswith(SAME_COST)}
     quotients = {b[key] / a[key] for key in long}
-    if rest - {"batch"} or len(quotients) > 1:
+    batches = [config.get("batch") for config in (a, b)]
+    if rest - {"batch"} or len(quotients) > 1 or (rest and not all(map(_is_size, batches))):
         return None
-    more = b["batch"] / a["batch"] if "batch" in rest else 1.0
+    more = b["batch"] / a["batch"] if rest else 1.0
     return float(max(more, 1.0) * (quotients.pop() if quotients else 1.0))

@@ -35,15 +35,25 @@ LIMIT = 60.0
 
 @dataclass
 class Training:
-    """One training that a run tells of: how many iterations it has, when which of them was done."""
+    """One training that a run tells of: how many iterations it has, since when, when which of them was done."""
 
     total: int
+    since: float = 0.0
     seen: list[tuple[float, int]] = field(default_factory=list)
 
-    def rate(self, now: float) -> float:
-        """Return the seconds an iteration after the first that is seen; where only one is, what the next took yet."""
+    def rate(self, cut: float | None = None) -> float:
+        """Return the seconds an iteration after the first that is seen.
+
+        Where only one is, what each up to it took since what was told before; and at least what the next took, where
+        the run was cut short meanwhile.
+
+        Args:
+            cut: when that was.
+        """
         (begun, first), (ended, last) = self.seen[0], self.seen[-1]
-        return (ended - begun) / (last - first) if last > first else now - begun
+        if last > first:
+            return (ended - begun) / (last - first)
+        return (begun - self.since) / max(first, 1) if cut is None else cut - begun
 
 
 class Progress:
@@ -66,8 +76,8 @@ class Progress:
 
     def _progress(self, now: float, done: int, total: int) -> None:
         last = self.trainings[-1] if self.trainings else None
-        if last is None or last.total != total or last.seen[-1][1] > done:
-            last = Training(total)
+        if last is None or last.total != total or last.seen[-1][1] >= done:
+            last = Training(total, last.seen[-1][0] if last else self.begun)
             self.trainings.append(last)
         last.seen.append((now, done))
 
@@ -82,8 +92,11 @@ def extrapolated(progress: Progress, full: Mapping[int, int]) -> Cost:
     whole = progress.status == "done"
     if not whole and (progress.status != "timeout" or not progress.trainings):
         return UNKNOWN
+    last = progress.trainings[-1:]
     left = sum(
-        t.rate(progress.ended) * (full.get(t.total, t.total) - t.seen[-1][1]) for t in progress.trainings
+        t.rate(progress.ended if not whole and [t] == last else None)
+        * (full.get(t.total, t.total) - t.seen[-1][1])
+        for t in progress.trainings
     )
     return Cost(progress.ended - progress.begun + left, "timed" if whole else "at least")
 

@@ -95,6 +95,10 @@ def test_the_cost_at_another_tier_is_scaled_by_the_length_alone(fake_paper):
         ({"width": 9}, None),
         ({"iterations": 3000, "nf_iterations": 7}, None),
         ({"iterations": 0}, None),
+        ({"batch": None}, None),
+        ({"batch": 0}, None),
+        ({"batch": (1, 2)}, None),
+        ({"iterations": "long"}, None),
     ],
 )
 def test_lengths_are_compared_where_nothing_else_differs(change, quotient):
@@ -102,8 +106,20 @@ def test_lengths_are_compared_where_nothing_else_differs(change, quotient):
     assert length_quotient(setting, setting | change) == quotient
 
 
-def test_of_a_run_that_was_interrupted_the_rest_is_left(fake_paper):
+def test_what_only_one_setting_has_is_no_length():
+    assert length_quotient({"iterations": 3}, {"iterations": 6, "batch": 8}) is None
+    assert length_quotient({"batch": 8}, {"batch": 8, "iterations": 6}) is None
+
+
+def test_of_a_run_that_was_interrupted_the_rest_is_left(fake_paper, tmp_path):
     begun = [took(100, job(seed=0)), took(30, job(seed=1), "interrupted"), took(999, job(seed=2), "timeout")]
+    for record in begun:
+        record.path = records.write(tmp_path, record)
+    assert Costs(begun).left(job(seed=1)).seconds == STARTING + 100  # there is nothing to go on from
+    for record in begun:
+        state = checkpoint_path(tmp_path, record.identity, "training")
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.write_bytes(b"state")
     costs = Costs(begun)
     assert costs.left(job(seed=1)).seconds == STARTING + 70
     assert costs.left(job(seed=2)).seconds == pytest.approx(0.05 * (STARTING + 100))
@@ -133,6 +149,17 @@ def test_a_short_run_that_did_not_end_says_at_least(monkeypatch):
     assert extrapolated(seen, {20: 1000}) == Cost(60 + 10.0 * 995, "at least")
     first = progress_of(monkeypatch, (20, 1, 20), (60, "timeout"))
     assert extrapolated(first, {20: 1000}) == Cost(60 + 40.0 * 999, "at least")
+
+
+def test_a_training_that_tells_of_its_end_alone_has_the_rate_of_all_of_it(monkeypatch):
+    """An evaluation of 100 s comes after it: that is no part of an iteration."""
+    seen = progress_of(monkeypatch, (10, 20, 20), (12, 21, 21), (112, "done"))
+    assert extrapolated(seen, {20: 1000, 21: 1021}) == Cost(112 + 0.5 * 980 + 2 / 21 * 1000, "timed")
+
+
+def test_two_trainings_of_one_length_are_two(monkeypatch):
+    seen = progress_of(monkeypatch, (10, 20, 20), (12, 20, 20), (50, "done"))
+    assert extrapolated(seen, {20: 1020}) == Cost(50 + 0.5 * 1000 + 0.1 * 1000, "timed")
 
 
 @pytest.mark.parametrize("events", [[(60, "timeout")], [(5, 1, 20), (9, 9, 20), (10, "error")]])
