@@ -83,8 +83,8 @@ FAULTS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "first for last tenth: loss": ("log.losses[-last:]", "log.losses[:last]"),
         "first for last tenth: evaluations": ("log.nfe_forward[-last:]", "log.nfe_forward[:last]"),
         "backward evaluations left out of the time of one": (
-            "sum(log.nfe_forward) + sum(log.nfe_backward)",
-            "sum(log.nfe_forward)",
+            "log.train_time / log.evaluations",
+            "log.train_time / sum(log.nfe_forward)",
         ),
         "bits: error in nats": ("measured.n, se / bit)", "measured.n, se)"),
         "largest error for the mean": (
