@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bench.claim import load_claims
 from bench.errors import UserError
 from bench.identity import migrated, plain
 from replications.blog.experiments.fm_vs_cnf.declaration import FM_VS_CNF
@@ -50,7 +51,17 @@ def test_both_experiments_train_one_network_on_their_own_sets() -> None:
     blog = {FM_VS_CNF.configure(name, "paper").data for name in FM_VS_CNF.variants}
     assert blog == {"moons"}
     assert FM_VS_CNF.configure("fm", "paper").hidden == (128, 128, 128)
-    assert set(FM_VS_CNF.metrics) - set(CLAIMS.metrics) == {"inception_score", "debiased_wasserstein2"}
+    assert set(FM_VS_CNF.metrics) - set(CLAIMS.metrics) == {"inception_score"}
+
+
+def test_few_steps_of_two_paths_are_compared_above_the_noise_of_their_points() -> None:
+    compared = [c for c in load_claims() if c.id.startswith("flow_matching.claims.short.")]
+    assert len(compared) == 2
+    for claim in compared:
+        assert claim.difference
+        assert claim.metric.startswith("debiased_wasserstein2[")
+        for variant in (claim.variant, claim.against["variant"]):
+            assert CLAIMS.configure(variant, claim.tier).w2_sets == 10
 
 
 @pytest.mark.parametrize("experiment", [FM_VS_CNF, CLAIMS])
