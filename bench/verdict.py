@@ -27,6 +27,7 @@ from bench.inference import (
     side,
     welch_difference,
 )
+from bench.length import LEAST, least_tier
 from bench.metrics.catalogue import metric as catalogued
 from bench.metrics.catalogue import split_key
 from bench.record import Record
@@ -112,9 +113,10 @@ def with_discoveries(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def judge(claim: Claim, by_variant: Mapping[tuple[str, str], Sequence[Record]]) -> Verdict:
     """Return the verdict on one claim from the current records, grouped by (experiment, variant).
 
-    The highest tier with numbers is used. Below the claim's own tier the verdict is `scaled-down`, whatever the
-    numbers are; it is `inconclusive` where the records may not settle it, or the interval includes the limit. Only then
-    is there a second look, at added seeds alone, at a stricter level; see `bench.inference.LOOKS`.
+    The highest tier with numbers is used. Below the claim's own tier, or the least one that tells of the quality of a
+    trained network (`bench.length`), the verdict is `scaled-down`, whatever the numbers are; it is `inconclusive`
+    where the records may not settle it, or the interval includes the limit. Only then is there a second look, at added
+    seeds alone, at a stricter level; see `bench.inference.LOOKS`.
     """
     if claim.verdict:
         return Verdict(claim, claim.verdict, reason=claim.note, label=claim.label)
@@ -232,8 +234,11 @@ class Settled(NamedTuple):
 
 
 def _settle(claim: Claim, evidence: Evidence, estimate: Estimate) -> Settled:
-    if TIERS.index(evidence.tier) < TIERS.index(claim.tier):
-        small = f"ran at tier {evidence.tier}; the claim needs {claim.tier}"
+    needed = least_tier(claim)
+    if TIERS.index(evidence.tier) < TIERS.index(needed):
+        small = f"ran at tier {evidence.tier}; the claim needs {needed}"
+        if needed != claim.tier:
+            small += f", as quality is judged from {LEAST:.0%} of the published iterations on"
         return Settled("scaled-down", _joined(small, evidence.shared))
     if evidence.shared:
         reason = f"{evidence.shared}; repeat it alone: {alone(claim, evidence)}"

@@ -22,6 +22,7 @@ from bench.execution.plan import Job, device_kind
 from bench.execution.run import checkpoint_paths
 from bench.experiment import TIERS
 from bench.identity import Identity, canonical, plain
+from bench.length import is_size, lengths
 from bench.record import SETTLED, Record
 from bench.settings import flat
 
@@ -118,17 +119,6 @@ def _mean(records: Sequence[Record]) -> float | None:
     return statistics.fmean(r.duration_s for r in chosen) if chosen else None
 
 
-def lengths(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the settings that say how long a training is: those that end in `iterations`, and are not 0."""
-    return {
-        key: value for key, value in flat(config).items() if key.endswith("iterations") and _is_size(value)
-    }
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
 def length_quotient(one: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:
     """Return how many times as long the other setting trains, None where the two differ in more than that.
 
@@ -143,7 +133,7 @@ def length_quotient(one: Mapping[str, Any], other: Mapping[str, Any]) -> float |
     rest = {key for key in differ - long if not key.endswith(SAME_COST)}
     quotients = {b[key] / a[key] for key in long}
     batches = [config.get("batch") for config in (a, b)]
-    if rest - {"batch"} or len(quotients) > 1 or (rest and not all(map(_is_size, batches))):
+    if rest - {"batch"} or len(quotients) > 1 or (rest and not all(map(is_size, batches))):
         return None
     more = b["batch"] / a["batch"] if rest else 1.0
     return float(max(more, 1.0) * (quotients.pop() if quotients else 1.0))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.campaign.cost import Costs, lengths
+from bench.campaign.cost import Costs
 from bench.campaign.order import total
 from bench.campaign.reach import needs
 from bench.campaign.show import WIDTH, hours
@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.execution.plan import Job
 from bench.identity import identify, plain
 from bench.inference import LOOKS
+from bench.length import least_tier, lengths
 from bench.power import seeds_to_settle, seen
 from bench.record import SETTLED, Record
 from bench.registry import registry
@@ -115,21 +116,19 @@ def _second_look(verdict: Verdict, interval: Interval) -> tuple[int | None, str]
 
 def _longer(verdict: Verdict, done: set[Any], costs: Costs) -> Lack:
     """Return how much longer a scaled-down claim must be trained."""
-    claim = verdict.claim
+    claim, tier = verdict.claim, least_tier(verdict.claim)
     experiment = registry()[claim.experiment]
-    offered = all(experiment.offers(variant, claim.tier) for _, variant in needs(claim))
+    offered = all(experiment.offers(variant, tier) for _, variant in needs(claim))
     n = verdict.measured.n if verdict.measured else 0
     if not offered:
-        what = f"its variants are not offered at tier {claim.tier}"
-        return Lack(claim.id, verdict.verdict, n, None, claim.tier, what, None)
-    was, now = (
-        lengths(plain(experiment.configure(claim.variant, tier))) for tier in (verdict.tier, claim.tier)
-    )
+        what = f"its variants are not offered at tier {tier}"
+        return Lack(claim.id, verdict.verdict, n, None, tier, what, None)
+    was, now = (lengths(plain(experiment.configure(claim.variant, each))) for each in (verdict.tier, tier))
     longer = [f"{now[key]} {key} for {was[key]}" for key in now if now[key] != was.get(key, now[key])]
-    what = f"tier {claim.tier}" + (f": {', '.join(longer)}" if longer else "")
-    needed = experiment.planned_seeds(claim.tier)
-    seconds = _cost(claim, claim.tier, range(needed), done, costs)
-    return Lack(claim.id, verdict.verdict, n, needed, claim.tier, what, seconds)
+    what = f"tier {tier}" + (f": {', '.join(longer)}" if longer else "")
+    needed = experiment.planned_seeds(tier)
+    seconds = _cost(claim, tier, range(needed), done, costs)
+    return Lack(claim.id, verdict.verdict, n, needed, tier, what, seconds)
 
 
 def _cost(claim: Claim, tier: str, seeds: range, done: set[Any], costs: Costs) -> float | None:

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import files
-from bench.campaign.cost import UNKNOWN, Cost, lengths
+from bench.campaign.cost import UNKNOWN, Cost
 from bench.errors import UserError
 from bench.execution.executor import Limits, execute
 from bench.execution.plan import Job
 from bench.identity import canonical, digest, identify
+from bench.length import lengths
 from bench.measure.environment import environment
 
 CUT = 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.claim import Claim
 from bench.execution.plan import Job
 from bench.experiment import TIERS
+from bench.length import least_tier
 from bench.metrics.catalogue import is_time
 from bench.registry import registry
 from bench.verdict import Verdict
@@ -104,8 +105,8 @@ def _beyond(
     claim, pairs = verdict.claim, needs(verdict.claim)
     experiment = registry()[claim.experiment]
     wanted = set(range(experiment.all_seeds(call.tier)))
-    if TIERS.index(call.tier) < TIERS.index(claim.tier):
-        return f"they need tier {claim.tier}"
+    if TIERS.index(call.tier) < TIERS.index(least_tier(claim)):
+        return f"they need tier {least_tier(claim)}"
     if verdict.tier and TIERS.index(verdict.tier) > TIERS.index(call.tier):
         return f"their records of tier {verdict.tier} count"
     if not all(experiment.offers(variant, call.tier) for _, variant in pairs):

@@ -13,6 +13,7 @@ from bench.claim import VERDICTS
 from bench.execution.plan import Job
 from bench.experiment import TIERS, Experiment
 from bench.identity import identify
+from bench.length import least_tier
 from bench.record import SETTLED, Record
 from bench.report.table import Column, Table
 from bench.verdict import DECISIVE, Verdict
@@ -111,7 +112,7 @@ def _tier(verdict: Verdict) -> str:
     """Return the tier that settled a claim, or that can."""
     if verdict.verdict in DECISIVE:
         return verdict.tier
-    return max((verdict.tier or TIERS[0], verdict.claim.tier), key=TIERS.index)
+    return max((verdict.tier or TIERS[0], least_tier(verdict.claim)), key=TIERS.index)
 
 
 def table(rows: Sequence[Spent]) -> Table:

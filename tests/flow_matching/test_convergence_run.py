@@ -195,7 +195,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
 def test_runs_record_what_is_declared(finished: dict[tuple[str, str], Run]) -> None:
     declared = {e.name: set(e.metrics) for e in (FM_VS_CNF, CLAIMS)}
     for (name, variant), run in finished.items():
-        likelihood = {"debiased_wasserstein2"} if (name, variant) == (CLAIMS.name, "8gaussians_cnf") else set()
+        likelihood = (
+            {"debiased_wasserstein2"} if (name, variant) == (CLAIMS.name, "8gaussians_cnf") else set()
+        )
         assert {split_key(key)[0] for key in run.metrics} == declared[name] - likelihood, variant
         assert "validation" not in run.curves
     of = finished["blog.fm_vs_cnf", "fm"].metrics
