@@ -11,6 +11,7 @@ import typer
 
 from bench.cli.options import Json, end_with, given, say
 from bench.cli.runs import (
+    Alone,
     Config,
     Device,
     Jobs,
@@ -21,7 +22,9 @@ from bench.cli.runs import (
     Settings,
     Tier,
     chosen_seeds,
+    lacked,
     overrides,
+    refuse_company,
     tell,
 )
 
@@ -40,6 +43,7 @@ def plan(
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Time short runs where no record tells the cost.")
     ] = True,
+    alone: Alone = False,
     as_json: Json = False,
 ) -> None:
     """List missing runs, those first that settle most open claims an hour, with their cost; run nothing else."""
@@ -47,14 +51,15 @@ def plan(
     from bench.campaign.show import lines
     from bench.campaign.survey import survey, to_json
     from bench.execution.budget import read_length
-    from bench.execution.plan import check_device, missing, prepare_data
+    from bench.execution.plan import check_device, prepare_data
     from bench.execution.plan import plan as planned
 
     seconds = None if budget is None else read_length(budget) * jobs
+    refuse_company(alone, jobs)
     check_device(device)
     bad: list[str] = []
     every = planned(patterns, tier, chosen_seeds(seeds, seed), overrides(patterns, config, settings or []))
-    todo = missing(every, out, device, bad)
+    todo = lacked(every, out, device, alone, bad)
     absent = prepare_data(todo, download=False)
     until = math.inf if probe else 0.0
     found = survey(Call(tier, every, todo, jobs, frozenset(absent)), out, device, until, tell)

@@ -7,12 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.options import Folders, Json, end_with, given, say, tell_doubles
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.execution.plan import Job
 
 MOST = 10_000
 """Seeds of one call."""
@@ -32,6 +35,12 @@ Jobs = Annotated[int, typer.Option(help="Runs at a time; more than one disturbs 
 Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:<n>.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="`key=value`: one setting; may be given more than once.")
+]
+Alone = Annotated[
+    bool,
+    typer.Option(
+        "--alone", help="Those that claims about time need and that shared the machine, one at a time."
+    ),
 ]
 Method = Annotated[
     str | None,
@@ -86,6 +95,7 @@ def run(
     config: Config = None,
     method: Method = None,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that have a record.")] = False,
+    alone: Alone = False,
     offline: Annotated[bool, typer.Option("--offline", help="Skip runs whose data is not at hand.")] = False,
 ) -> None:
     """Run what is missing of the experiments that match, one record a run; exit 3 where some could not finish."""
@@ -93,18 +103,19 @@ def run(
     from bench.campaign.show import left
     from bench.campaign.survey import budgeted, probing_ends, survey
     from bench.execution.executor import Limits, execute, locked, record_lost
-    from bench.execution.plan import check_device, missing, plan, prepare_data
+    from bench.execution.plan import check_device, plan, prepare_data
     from bench.execution.processes import Terminated
     from bench.execution.progress import Display
     from bench.execution.run import Run
 
     ends = _ends(budget, force)
+    refuse_company(alone, jobs, force)
     check_device(device)
     changes = overrides(patterns, config, settings or [])
     planned = plan(patterns, tier, chosen_seeds(seeds, seed), changes, method)
     with locked(out):
         bad: list[str] = []
-        todo = planned if force else missing(planned, out, device, bad)
+        todo = planned if force else lacked(planned, out, device, alone, bad)
         absent = prepare_data(todo, download=not offline)
         for unavailable in absent.values():
             say(f"skipped: {unavailable.reason}", err=True)
@@ -129,7 +140,7 @@ def run(
     say(f"records: {out / 'records'}")
     left_out: Sequence[str] = ()
     if ends is not None:
-        call = Call(tier, planned, missing(planned, out, device), jobs, frozenset(absent))
+        call = Call(tier, planned, lacked(planned, out, device, alone), jobs, frozenset(absent))
         found = survey(call, out, device, until=0.0)
         left_out = found.left_out
         say(left(found, call.missing))
@@ -147,6 +158,28 @@ def _ends(budget: str | None, force: bool) -> float | None:
     if force:
         raise UserError("--budget goes on with what is missing, --force repeats what is there: leave out one")
     return time.monotonic() + read_length(budget)
+
+
+def refuse_company(alone: bool, jobs: int, force: bool = False) -> None:
+    """Refuse `--alone` beside what it excludes.
+
+    Raises:
+        UserError: several runs at a time, or all of them.
+    """
+    if alone and jobs > 1:
+        raise UserError(f"--alone makes one run at a time: leave out --jobs {jobs}")
+    if alone and force:
+        raise UserError("--alone repeats what shared the machine, --force repeats all: leave out one")
+
+
+def lacked(
+    jobs: Sequence[Job], out: Path, device: str, alone: bool, bad: list[str] | None = None
+) -> list[Job]:
+    """Return the jobs without a record, or those that claims about time need once more, alone."""
+    from bench.campaign.alone import alone as shared
+    from bench.execution.plan import missing
+
+    return shared(jobs, out, device) if alone else missing(jobs, out, device, bad)
 
 
 def chosen_seeds(number: int | None, exact: list[int] | None) -> list[int] | None:
