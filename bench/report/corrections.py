@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
+from bench.claim import ORDERS, Claim
 from bench.inference import smallest_effect
 from bench.power import seen
 from bench.report.markdown import escape
@@ -17,13 +18,16 @@ CORRECTED = ("not reproduced", "impossible")
 INTRODUCTION = (
     "Claims of the sources that do not hold: the whole interval (of 96 %, of 99 % for seeds added later and judged "
     "alone) lies on the other side of the limit, or there is a proof. What is merely open is `inconclusive` and not "
-    "listed. The smallest effect is the one that so many seeds see in 8 of 10 cases, given their scatter."
+    "listed, nor is a printed number that was measured at another setting than the source's: that refutes no number. "
+    "The smallest effect is the one that so many seeds see in 8 of 10 cases, given their scatter."
 )
 
 
 def document(verdicts: Sequence[Verdict]) -> str:
     """Return, as Markdown, every claim that decisively does not hold."""
-    wrong = sorted((v for v in verdicts if v.verdict in CORRECTED), key=lambda v: v.claim.paper)
+    wrong = sorted(
+        (v for v in verdicts if v.verdict in CORRECTED and _stands(v)), key=lambda v: v.claim.paper
+    )
     lines = ["# Corrections", "", INTRODUCTION]
     if not wrong:
         lines += ["", "None."]
@@ -34,6 +38,19 @@ def document(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _stands(verdict: Verdict) -> bool:
+    """Whether a claim that does not hold is a correction: not a number printed for another setting than the runs'."""
+    return not (verdict.claim.equates and verdict.label == "transfer")
+
+
+def _limit(claim: Claim) -> str:
+    """Return what the measured interval was held against."""
+    if claim.relation in ORDERS:
+        return f"{claim.relation} {number(claim.limit)} {claim.unit}".rstrip()
+    low, high = map(number, claim.margin)
+    return f"{low} to {high} {claim.unit}".rstrip() + f" counts as equal ({claim.margin_reason})"
+
+
 def _entry(verdict: Verdict) -> list[str]:
     claim = verdict.claim
     says = f"{claim.text} ({documented(claim)})" if documented(claim) else claim.text
@@ -41,7 +58,11 @@ def _entry(verdict: Verdict) -> list[str]:
     if verdict.measured is None:
         lines += ["- Measured: nothing; an argument settles it", f"- Verdict: {verdict.verdict}"]
     else:
-        lines += [f"- Measured: {escape(_found(verdict))}", f"- Verdict: {_firm(verdict)}"]
+        lines += [
+            f"- Measured: {escape(_found(verdict))}",
+            f"- Claimed: {escape(_limit(claim))}",
+            f"- Verdict: {_firm(verdict)}",
+        ]
         lines += [f"- Smallest effect seen: {escape(visible(verdict))}"]
     lines += [f"- Why: {escape(verdict.reason or 'no reason is known yet')}"]
     return [*lines, f"- What would change it: {escape(_mind(verdict))}"]

@@ -15,7 +15,6 @@ from bench import record as records
 from bench.errors import UserError
 from bench.execution.cores import cores
 from bench.execution.executor import RESERVED, Limits, execute, locked
-from bench.execution.origin import sources
 from bench.execution.plan import missing, plan
 from bench.execution.run import Run
 from bench.identity import identify
@@ -284,13 +283,6 @@ def test_a_records_room_is_kept_before_a_run_prints_and_none_is_left(fake_paper,
     assert seen == [RESERVED] * 2
     assert {r.status for r in found.values()} == {"done", "error"}
     assert not list(tmp_path.rglob(".*.part"))
-
-
-def test_sources_are_the_same_by_whatever_ways_they_are_found(fake_paper, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    once = sources.__wrapped__()
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / ".."))
-    assert sources.__wrapped__() == once
 
 
 def test_what_somebody_else_gave_the_name_of_a_state_stays(fake_paper, tmp_path):

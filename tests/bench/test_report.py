@@ -297,6 +297,20 @@ def test_corrections_give_source_measurement_and_reason(records):
     assert "3 or more seeds of fake.act/plain whose interval meets the limit" in text
 
 
+def test_a_printed_number_of_another_setting_is_no_correction():
+    value = claim_of(kind="value", value=0.5, experiment="fake.act", variant="plain")
+    order = claim_of(kind="order", value=None, relation="<", against={"variant": "double"})
+    found = mean_interval([1.0, 2.0, 3.0])
+    for claim, label, listed in (
+        (value, "transfer", False),
+        (value, "own setting", True),
+        (order, "transfer", True),
+    ):
+        text = corrections.document([Verdict(claim, "not reproduced", found, tier="cpu", label=label)])
+        assert (f"### {claim.id}" in text) == listed
+    assert "- Claimed: \\< 1" in text
+
+
 def test_the_smallest_visible_effect_is_that_of_the_seeds_scatter():
     """Power 0.8 at the first look."""
     least = smallest_effect(3, level=LOOKS[0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.experiment import Departure
 from replications.flow_matching.convergence.declaration import CNF, METRICS, ConvergenceConfig, convergence
 
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "cnf": {"method": CNF},
     "fm_ot": {"method": "fm-ot", "w2_sets": 10},
     "fm_vp": {"method": "fm-vp", "w2_sets": 10},
