@@ -199,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept.keep(options.kept, lines[name])
         told(each)
 
-    play_all([each for each in chosen if each.play.__name__ not in lines], ended)
+    if todo := [each for each in chosen if each.play.__name__ not in lines]:
+        play_all(todo, ended)
     found = [lines[each.play.__name__] for each in chosen]
     played = [_played(*line["played"]) for line in found]
     if not options.attack:
