@@ -269,3 +269,8 @@ def test_a_method_that_is_not_there_is_named(method: str, said: str, file: Path)
 def test_an_experiment_that_takes_no_own_method_says_so(file: Path) -> None:
     with pytest.raises(UserError, match="takes a method of one's own"):
         plan(["lecture.solvers"], "smoke", [0], method="mine.py:build")
+
+
+def test_what_is_declared_was_chosen_by_the_committed_records() -> None:
+    reports = Path(__file__).parents[2] / "reports"
+    assert tuned.text(tuned.tunings([reports])) == tuned.CHOSEN.read_text()
