@@ -11,6 +11,7 @@ import numpy as np
 from bench.record import Record
 from bench.report.style import COLOURS, LINES, legend_below, new_figure
 from replications.suite import rows
+from replications.suite.settings import METHODS
 
 MARKERS = "osDv^<>Pphd"
 SOLVERS = ("euler", "midpoint", "rk4", "dopri5")
@@ -42,8 +43,9 @@ def pareto(records: Sequence[Record]) -> Any | None:
                 label=rows.name(method),
                 **look,
             )
-        ax.set(xscale="log", yscale="log", xlabel=label)
-    axes[0].set_ylabel("NLL above the best (nats)")
+        ax.set(yscale="log", xlabel=label)
+        _by_twos(ax)
+    axes[0].set_ylabel("NLL above\nthe best (nats)")
     legend_below(figure, axes)
     return figure
 
@@ -56,19 +58,32 @@ def work_precision(records: Sequence[Record]) -> Any | None:
     if not chosen:
         return None
     data = rows.of(chosen[0])[0]
-    members: dict[str, list[Record]] = {}
+    members: dict[str, list[Record]] = {method: [] for method in METHODS}
     for record in chosen:
         if rows.of(record)[0] == data:
             members.setdefault(rows.of(record)[1], []).append(record)
+    members = {method: own for method, own in members.items() if own}
     figure, axes = new_figure(1, len(SOLVERS), width=2.2, height=2.5, sharey=True)
     for ax, solver in zip(axes, SOLVERS, strict=True):
         for method, own in members.items():
             x, y = _curve(own, f"nll_error[{solver}]")
             ax.plot(x, y, label=rows.name(method), linewidth=0.9, **_look(method, list(members), lines=True))
-        ax.set(xscale="log", yscale="log", xlabel="evaluations", title=solver)
-    axes[0].set_ylabel(f"error of the NLL on {data} (nats)")
+        ax.set(yscale="log", xlabel="evaluations", title=solver)
+        _by_twos(ax)
+    axes[0].set_ylabel("error of the NLL (nats)")
+    figure.suptitle(data, fontsize=9)
     legend_below(figure, axes)
     return figure
+
+
+def _by_twos(ax: Any) -> None:
+    """Give an axis of counts a logarithmic scale whose few ticks are written as numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _look(method: str, methods: Sequence[str], lines: bool = False) -> dict[str, Any]:

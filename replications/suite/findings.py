@@ -1,5 +1,6 @@
 """Sentences about a table, made from its numbers by stated rules, never typed.
 
+0. Nothing is said of a data set on which a method has a single seed.
 1. Best on a data set is the method with the lowest mean. It is *the best* only where it is told apart from every other
    one, and else *among the best*, which are those that share a letter with it.
 2. Over data sets, a method *leads* where the upper end of its rank's interval is below the lower end of every other's.
@@ -16,7 +17,11 @@ from replications.suite import ranking, rows
 
 def sentences(tables: Mapping[str, ranking.Values], key: str, ranks: Mapping[str, Interval]) -> list[str]:
     """Return the findings of a table: data set -> method -> seed -> value, and the mean ranks."""
-    parts = [_best(data, values) for data, values in tables.items() if len(values) > 1]
+    parts = [
+        _best(data, values)
+        for data, values in tables.items()
+        if len(values) > 1 and all(len(by_seed) > 1 for by_seed in values.values())
+    ]
     if ranks:
         parts.append(_leader(ranks))
     return [" ".join(parts)] if parts else []

@@ -52,9 +52,11 @@ def apart(values: Values, level: float = 0.95) -> set[frozenset[str]]:
 def letters(values: Values, level: float = 0.95) -> dict[str, str]:
     """Return the letters of each method, `a` for the best group; those that share one can't be told apart.
 
-    A method with a failed run has none.
+    A method with a failed run, or with a single seed, has none.
     """
-    values = {name: by_seed for name, by_seed in values.items() if math.isfinite(mean(by_seed))}
+    values = {name: v for name, v in values.items() if len(v) > 1 and math.isfinite(mean(v))}
+    if not values:
+        return {}
     groups = [frozenset(values)]
     for pair in apart(values, level):
         parts = [group - {one} for group in groups if pair <= group for one in pair]

@@ -81,8 +81,9 @@ def _quality(records: Sequence[Record], key: str, title: str) -> Table | None:
 
 
 def _ranks(tables: Mapping[str, ranking.Values]) -> dict[str, Interval]:
-    """Return the mean ranks; none for a single data set or method."""
-    if len(tables) < 2 or any(len(values) < 2 for values in tables.values()):
+    """Return the mean ranks; none for a single data set, method or seed."""
+    seeds = [len(by_seed) for values in tables.values() for by_seed in values.values()]
+    if len(tables) < 2 or any(len(values) < 2 for values in tables.values()) or min(seeds) < 2:
         return {}
     try:
         return ranking.mean_ranks(tables, np.random.default_rng(0))
