@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"    {note}", flush=True)
     if not options.parser:
         command = f"nox -s fuzz -- --first {options.first} --count {options.count}"
+        command += " --table" if options.table else ""
         options.out.write_text(table(found, datetime.now(UTC), command, commits), encoding="utf-8")
         print(options.out)
     return 1 if any(ends.failed for ends in found.values()) else 0
