@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bench.errors import UserError
 from bench.experiment import Experiment
 from bench.settings import flat, read_toml, replace, suggest
+from bench.text import told
 
 ENTRY_POINTS = "cnf_bench.papers"
 
@@ -66,7 +67,7 @@ def _load(entry: importlib.metadata.EntryPoint) -> Any:
         module = entry.load()
     except (Exception, SystemExit) as error:  # a paper's own code can fail in any way
         raise UserError(
-            f"paper {entry.name!r} ({entry.value}) cannot be imported: {_told(error)}; reinstall it"
+            f"paper {entry.name!r} ({entry.value}) cannot be imported: {told(error)}; reinstall it"
         ) from error
     declared = getattr(module, "EXPERIMENTS", None)
     if not isinstance(declared, tuple | list) or not all(isinstance(e, Experiment) for e in declared):
@@ -84,10 +85,6 @@ def _refuse_taken(paper: str, module: Any, owners: Mapping[str, str]) -> None:
             raise UserError(
                 f"papers {owner!r} and {paper!r} both declare {experiment.name}; remove {paper!r}"
             )
-
-
-def _told(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def registry() -> dict[str, Experiment]:

@@ -22,6 +22,15 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(_shown(letter) for letter in text)
 
 
+def told(error: BaseException, longest: int = 200) -> str:
+    """Return an error's kind and message on one line, cut to a length.
+
+    >>> told(ValueError("two\\nlines"))
+    'ValueError: two lines'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())[:longest]
+
+
 def cell(text: str) -> str:
     """Return text for a cell of a spreadsheet: on one line, and no formula; numbers and quantities stay as they are.
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 from bench.data import registry
 from bench.data.convert import cifar10
 from bench.errors import UserError
+from bench.text import told
 
 Paths = Mapping[str, Path]
 Arrays = tuple[Tensor, Tensor]
@@ -98,7 +99,7 @@ def load_cifar10(split: str, paths: Paths) -> Arrays:
     except UserError:
         raise
     except Exception as fault:  # a damaged archive can fail in any way
-        reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:200]
+        reason = told(fault)
         raise UserError(f"{path} is not CIFAR-10's Python archive ({reason}): fetch it again") from fault
     return torch.from_numpy(images), torch.from_numpy(labels)
 

@@ -37,6 +37,7 @@ from typing import IO, Any
 from bench import files
 from bench.data.convert import checkpoint
 from bench.errors import UserError
+from bench.text import told
 
 LARGEST = 2**35
 """Bytes that a file of a data set may have, where its size is not registered."""
@@ -188,7 +189,7 @@ class DataSet:
         except UserError:
             raise
         except Exception as fault:  # a damaged archive can fail in any way
-            reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:200]
+            reason = told(fault)
             raise UserError(f"{archive} could not be extracted into {cache_folder()} ({reason})") from fault
         lost = ", ".join(file.path for file in wanted)
         raise UserError(f"{archive} does not hold {lost}: put it by hand into the folder CNF_BENCH_DATA")

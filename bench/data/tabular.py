@@ -35,6 +35,7 @@ from bench.arrays import read_npy
 from bench.data import patches, registry, weather
 from bench.data.convert import frame, greys, hdf5
 from bench.errors import UserError
+from bench.text import told
 
 Rows = NDArray[np.float64]
 Paths = Mapping[str, Path]
@@ -79,7 +80,7 @@ def load(name: str) -> TabularSet:
     except MissingLibrary:
         raise
     except Exception as fault:  # a file of another kind can fail in any way
-        reason = " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
+        reason = told(fault, 300)
         raise UserError(f"data set {name} can not be read ({reason}): {mend}") from fault
     arrays = (parts.train, parts.validation, parts.test)
     found = [array.shape for array in arrays]

@@ -63,7 +63,7 @@ def plan(
         raise UserError(f"nothing that matches is offered at tier {tier}; see `cnf-bench list`")
     changes = {name: dict(settings) for name, settings in (overrides or {}).items()}
     if method is not None:
-        digest = _digest(method)
+        digest = source_hash(method)
         for e in {e.name: e for e, _ in pairs}.values():
             changes.setdefault(e.name, {}).update({e.own: method, f"{e.own}_sha256": digest})
     for name in changes:
@@ -80,7 +80,7 @@ def plan(
     ]
 
 
-def _digest(method: str) -> str:
+def source_hash(method: str) -> str:
     """Return the SHA-256 of the file of `FILE.py:FUNCTION`.
 
     Raises:

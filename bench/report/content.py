@@ -80,5 +80,5 @@ def collect(records: Sequence[Record], hidden: Hidden = ()) -> Report:
 
 
 def _section(experiment: Experiment, records: Sequence[Record], bad: list[str]) -> Section:
-    tables = measured.tables(experiment, records)
+    tables = measured.tables(experiment, records, bad)
     return Section(experiment, records, tables, list(draw_all(experiment, records, bad)))

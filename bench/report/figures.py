@@ -12,7 +12,8 @@ from bench.experiment import TIERS, Experiment
 from bench.record import Record
 from bench.registry import resolve
 from bench.report import style
-from bench.report.measured import in_order
+from bench.report.measured import changed, in_order
+from bench.text import told
 
 CURVES = "bench.report.figures:curves"
 
@@ -31,7 +32,7 @@ def draw_all(experiment: Experiment, records: Sequence[Record], bad: list[str]) 
 
     One that cannot be drawn of these records is left out, and a line in `bad` says so.
     """
-    done = [r for r in in_order(experiment, records) if r.status == "done" and not r.identity.overrides]
+    done = [r for r in in_order(experiment, records) if r.status == "done" and not changed(experiment, r)]
     if not done:
         return
     tier = max((r.identity.tier for r in done), key=TIERS.index)
@@ -44,8 +45,7 @@ def draw_all(experiment: Experiment, records: Sequence[Record], bad: list[str]) 
                 figure = function(chosen)
             rendered = None if figure is None else style.render(figure)
         except Exception as error:  # of a paper's own code, on records that it was not made for
-            told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            bad.append(f"figure {experiment.name}.{name} cannot be drawn of these records: {told}")
+            bad.append(f"figure {experiment.name}.{name} cannot be drawn of these records: {told(error)}")
             continue
         if rendered is not None:
             shown = (inspect.getdoc(function) or name).splitlines()[0].rstrip(".")

@@ -13,6 +13,7 @@ from bench.registry import resolve
 from bench.report.rounding import plus_minus
 from bench.report.table import EMPTY, Column, Table, display_unit, narrowed, number
 from bench.stats import mean_interval
+from bench.text import told
 
 CSV_HEADER = (
     "experiment", "variant", "tier", "seed", "status",
@@ -50,15 +51,22 @@ class Quantity:
         return self.key if self.alone else f"{self.key} by {self.protocol}"
 
 
-def tables(experiment: Experiment, records: Sequence[Record]) -> list[Table]:
-    """Return the experiment's own tables and one of all numbers for each tier, highest first, then the failed runs."""
+def tables(experiment: Experiment, records: Sequence[Record], bad: list[str] | None = None) -> list[Table]:
+    """Return the experiment's own tables and one of all numbers for each tier, highest first, then the failed runs.
+
+    Own tables that cannot be made of these records are left out, and a line in `bad` says so.
+    """
     blocks: list[Table] = []
     for tier in reversed(TIERS):
         block = [r for r in records if r.identity.tier == tier]
         if block:
             declared = [r for r in in_order(experiment, block) if not changed(experiment, r)]
             for reference in experiment.tables:
-                blocks += resolve(reference)(declared)
+                try:
+                    blocks += resolve(reference)(declared)
+                except Exception as error:  # of a paper's own code, on records that it was not made for
+                    line = f"a table of {experiment.name} cannot be made of these records: {told(error)}"
+                    (bad if bad is not None else []).append(line)
             blocks.append(narrowed(_block(experiment, tier, block)))
     return blocks + failures(experiment, records)
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from bench.data import toy2d
 from bench.errors import UserError
+from bench.text import told
 from replications.suite import own
 from replications.suite.training import step
 
@@ -61,7 +62,7 @@ def _guarded(what: str, check: Callable[[], Iterator[str]]) -> Iterator[str]:
     except UserError as error:
         yield f"{what}: {error}"
     except Exception as error:
-        yield f"{what}: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}"
+        yield f"{what}: {told(error)}"
 
 
 def _generator(seed: int) -> torch.Generator:

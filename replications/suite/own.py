@@ -15,7 +15,6 @@ All that is random comes from the generators.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -26,6 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.execution.plan import source_hash
+from bench.text import told
 
 NEEDED = ("log_prob", "sample")
 
@@ -45,12 +46,10 @@ def builder(method: str, sha256: str = "") -> Callable[[int, torch.Generator], A
     Raises:
         UserError: the file is absent, is another one, can't be imported or lacks the function.
     """
-    name, _, function = method.rpartition(":")
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(f"no file {name}; give the method as FILE.py:FUNCTION")
-    if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    found_hash, (name, _, function) = source_hash(method), method.rpartition(":")
+    if sha256 and found_hash != sha256:
         raise UserError(f"{name} has changed since the run was planned; run it again")
+    path = Path(name)
     spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"{name} is no Python file; give the method as FILE.py:FUNCTION")
@@ -59,8 +58,7 @@ def builder(method: str, sha256: str = "") -> Callable[[int, torch.Generator], A
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{name} cannot be imported: {told}; correct it") from error
+        raise UserError(f"{name} cannot be imported: {told(error)}; correct it") from error
     found = getattr(module, function, None)
     if not callable(found):
         raise UserError(f"{name} has no function {function}; it needs `def {function}(dim, generator)`")
@@ -101,8 +99,7 @@ def build(method: str, dim: int, generator: torch.Generator, sha256: str = "") -
     try:
         own = function(dim, generator)
     except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{method} raised {told}; correct it") from error
+        raise UserError(f"{method} raised {told(error)}; correct it") from error
     lacks = [name for name in NEEDED if not callable(getattr(own, name, None))]
     if not any(callable(getattr(own, name, None)) for name in ("loss", "step")):
         lacks.append("loss")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.arrays import read_npy
 from bench.errors import UserError
+from bench.text import told
 
 Rows = NDArray[np.float64]
 
@@ -98,7 +99,7 @@ def _frame(path: Path) -> Any:
     except ImportError as error:
         raise UserError("a Parquet file needs pyarrow: python -m pip install pyarrow") from error
     except Exception as error:  # a damaged file can fail in any way
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        reason = told(error, 120)
         raise UserError(f"cannot read {path}: {reason}; give a CSV file with a header") from error
     raise UserError(f"{path} is of no known kind; give a .csv, .npy or .parquet file")
 

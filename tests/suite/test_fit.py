@@ -13,6 +13,7 @@ from bench.cli.main import app
 from bench.errors import UserError
 from replications.suite import fitting, table
 from replications.suite.fitted_files import csv
+from replications.suite.fitted_page import page
 
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame(
@@ -146,6 +147,12 @@ def test_the_verbs_fit_score_and_sample(place: Path) -> None:
         "mass &lt;kg&gt;" not in (out / "index.html").read_text()
         or "<kg>" not in (out / "index.html").read_text()
     )
+
+
+def test_the_page_shows_names_as_text() -> None:
+    made = page("a <b>", [("<i>", "x & y")])
+    assert made.count("a &lt;b&gt;") == 2
+    assert "<td>&lt;i&gt;</td><td>x &amp; y</td>" in made
 
 
 def test_nothing_of_the_users_is_overwritten(place: Path) -> None:

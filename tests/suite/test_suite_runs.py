@@ -28,9 +28,11 @@ from replications.suite.experiments.tabular.declaration import TABULAR
 from replications.suite.experiments.tuning.declaration import TUNING
 from replications.suite.methods import build
 from replications.suite.pace import QuietTime
+from replications.suite.run import memorising
 from replications.suite.settings import METHODS, TUNED, YARDSTICKS
 from replications.suite.training import fit, fit_for
 from replications.suite.yardsticks import Gaussian
+from replications.tasks.splits import at_random
 
 OWN = """
 import torch
@@ -121,6 +123,16 @@ def test_digits_have_fresh_noise_in_training_and_bits_of_levels(tmp_path: Path) 
     law = Gaussian(found.pool.points)
     bits = found.bits_per_dim(law.log_prob(tests[0].points), tests[0].points).mean().item()
     assert 1 < bits < math.log2(17)  # better than uniform levels, worse than a coin a pixel
+
+
+def test_copies_of_the_training_points_are_told_from_copies_of_the_test(tmp_path: Path) -> None:
+    run = Run(identify(DIGITS, "digits_fm_ot", "smoke", 0), tmp_path)
+    config = DIGITS.configure("digits_fm_ot", "smoke")
+    digits = task(run, config)
+    train = at_random(digits.pool, 40, run.torch_generator("compared with"))
+    for copies, share in ((train, 100), (digits.test(40, "test"), 0)):
+        memorising(run, copies.points, digits, config)
+        assert run.metrics["nearest_in_training"].value == share
 
 
 def test_a_run_repeats(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.identity import identify
-from bench.record import Measured, Record
+from bench.record import Curve, Measured, Record
 from bench.report import measured
-from replications.suite import rows, tables
+from replications.suite import figures, rows, tables
 from replications.suite.experiments.density2d.declaration import DENSITY2D
 
 NOISE = np.random.default_rng(0).normal(0, 1, 8)
@@ -60,6 +60,7 @@ def test_the_largest_part_of_an_nlls_error_is_named() -> None:
     assert found[rows.NAMES["cnf"]][-1] == "solver"
     assert found[rows.NAMES["fm_ot"]][-1] == "seeds"
     assert found[rows.NAMES["fm_ot"]][:3] == ("0.00010", "0.010", "0.020")
+    assert float(found[rows.NAMES["fm_ot"]][3]) == pytest.approx(NOISE.std(ddof=1) / 8**0.5, rel=0.05)
     assert rows.NAMES["gaussian"] not in found
 
 
@@ -126,3 +127,57 @@ def test_an_own_method_stands_among_the_rows(own: dict[str, str]) -> None:
     if own:
         changed = [measured.changed(DENSITY2D, r) for r in mine]
         assert not any(changed)
+
+
+def lines_of(ax) -> dict[str, tuple[list[float], list[float]]]:
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.get_lines()}
+
+
+def test_pareto_stands_excess_of_the_nll_against_costs() -> None:
+    costs = {"cnf": 100, "fm_ot": 5000}
+    records = [
+        dataclasses.replace(
+            r,
+            metrics={
+                **r.metrics,
+                "iterations": Measured(costs[rows.of(r)[1]], "iterations", "planted"),
+                "peak_memory": Measured(2**20 * costs[rows.of(r)[1]], "bytes", "planted"),
+                "nfe[sampling]": Measured(20, "evaluations", "planted"),
+            },
+        )
+        for r in planted()
+        if rows.of(r)[1] in costs
+    ]
+    drawn = figures.pareto(records)
+    assert drawn is not None
+    sampling, memory, iterations = map(lines_of, drawn.axes)
+    cnf, matching = rows.NAMES["cnf"], rows.NAMES["fm_ot"]
+    assert sampling[cnf][1] == pytest.approx([1.0], abs=0.01)  # means 2 and 1
+    assert matching in sampling
+    assert (memory[cnf][0], iterations[matching][0]) == (pytest.approx([100]), pytest.approx([5000]))
+    assert figures.pareto([r for r in records if rows.of(r)[1] == "cnf"]) is None
+
+
+def test_work_precision_is_the_geometric_mean_over_seeds() -> None:
+    curves = [Curve((1.0, 2.0, 4.0), (1e-1, 1e-2, 1e-3)), Curve((3.0, 4.0), (1e-3, 1e-4))]
+    records = [
+        dataclasses.replace(record("moons", "cnf", seed, 1.0), curves={"nll_error[euler]": curve})
+        for seed, curve in enumerate(curves)
+    ]
+    drawn = figures.work_precision(records)
+    assert drawn is not None
+    x, y = lines_of(drawn.axes[0])[rows.NAMES["cnf"]]
+    assert (x, y) == (pytest.approx([2.0, 3.0]), pytest.approx([1e-2, 1e-3]))
+
+
+def test_an_own_table_that_can_not_be_made_stops_no_other() -> None:
+    bad: list[str] = []
+    faulty = dataclasses.replace(DENSITY2D, tables=(f"{__name__}:fail", *DENSITY2D.tables))
+    assert [t.title for t in measured.tables(faulty, planted(), bad)] == [
+        t.title for t in measured.tables(DENSITY2D, planted())
+    ]
+    assert bad == ["a table of suite.density2d cannot be made of these records: KeyError: 'planted'"]
+
+
+def fail(records: list[Record]) -> None:
+    raise KeyError("planted")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(run: Run, config: TuningConfig) -> None:
-    """Record validation NLL, iterations and evaluations of every setting; of one that diverged, nothing."""
+    """Record validation NLL and iterations of every setting; of one that diverged, nothing."""
     task = data.task(run, config)
     points = to_validate(task.validation)
     shared = dataclasses.asdict(config)
